@@ -1,0 +1,153 @@
+# Varve. `make run` and `make test` are all the set-up there is; `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# In an archive without .git the version is "dev" and the commit unknown.
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BUILD = CGO_ENABLED=0 go build -trimpath -buildvcs=false
+TOOL = go tool -modfile=tools/go.mod
+
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+BENCH ?= .
+KILLS ?= 10
+JAVA_VERSIONS ?= 4.9.8 5.5.0
+JAVA_NEXT ?= $(error say which: make conformance-java-next JAVA_NEXT=5.x.y)
+
+# $(call bounded,SECONDS) ends a command that hangs, where coreutils has timeout.
+bounded = $(if $(shell command -v timeout),timeout --kill-after=20 $(1))
+
+# Against a broker of its own. The quick start has localhost:9876 in its source.
+WITH_VARVE = conformance/with-varve.sh
+CONFORM = $(call bounded,600) $(WITH_VARVE) -- conformance/run.sh
+CONFORM_SEED = $(call bounded,300) $(WITH_VARVE) --default-ports -- conformance/run.sh seed
+
+##@ Every day
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/varve
+	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/varve ./cmd/varve
+
+.PHONY: run
+run: ## Fetch modules, build, start a broker with everything embedded (RUN_FLAGS=…)
+	@go mod download
+	@$(MAKE) --no-print-directory build
+	@exec bin/varve server $(RUN_FLAGS)
+
+.PHONY: test race
+test: race-detector ## The whole Go suite, race detector on; needs no server
+	CGO_ENABLED=1 VARVE_TEST_RACE=on $(call bounded,1200) go test -race -shuffle=on -timeout 15m ./...
+
+race: test ## The same: the suite always runs with the race detector
+
+# -race needs cgo, which needs a C compiler; without this check the message is about a missing gcc
+# deep in the runtime. That the detector is on in the tests themselves, a test in cmd/varve checks.
+.PHONY: race-detector
+race-detector:
+	@command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null || \
+	  { echo "make test: the race detector needs a C compiler; there is no $$(go env CC)" >&2; exit 1; }
+
+.PHONY: lint
+lint: ## golangci-lint with the layer rules, gofmt, vet
+	@unformatted=$$(gofmt -l .); \
+	  test -z "$$unformatted" || { echo "gofmt -w these:" >&2; echo "$$unformatted" >&2; exit 1; }
+	$(call bounded,300) go vet ./...
+	$(call bounded,600) $(TOOL) golangci-lint run ./...
+
+# Every step runs even when one before it failed, so that one run shows all there is to mend.
+CHECK_STEPS = lint tidy generated build test conformance-java conformance-seed conformance-mqadmin conformance-go crash
+
+.PHONY: check
+check: ## What CI runs: lint, test, build, real clients, kill -9
+	@failed=0; summary=""; begin=$$SECONDS; \
+	for step in $(CHECK_STEPS); do \
+	  echo "==== $$step"; started=$$SECONDS; verdict=ok; \
+	  $(MAKE) --no-print-directory $$step </dev/null || { verdict=FAILED; failed=1; }; \
+	  line=$$(printf '%-7s %-20s %4d s' $$verdict $$step $$((SECONDS - started))); \
+	  echo "==== $$line"; summary+="$$line"$$'\n'; \
+	done; \
+	printf '\n%s        all %24d s\n' "$$summary" $$((SECONDS - begin)); \
+	exit $$failed
+
+##@ Longer
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (30s)
+	@targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ {names[n++] = $$1; next} \
+	    /^ok/ {for (i = 0; i < n; i++) print $$2, names[i]; n = 0; next} {n = 0}'); \
+	test -n "$$targets" || { echo "make fuzz: no fuzz target found" >&2; exit 1; }; \
+	while read -r pkg name; do \
+	  echo "== $$pkg $$name"; \
+	  $(call bounded,600) go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+	done <<<"$$targets"
+
+.PHONY: bench
+bench: ## Go benchmarks with allocations (BENCH=regexp BENCHTIME=1s)
+	$(call bounded,3600) go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 55m ./...
+
+.PHONY: vuln
+vuln: ## Known vulnerabilities in what the code calls (needs the vulnerability database)
+	$(call bounded,600) $(TOOL) govulncheck ./...
+
+##@ Real clients
+
+.PHONY: conformance conformance-java conformance-java-next conformance-seed conformance-mqadmin conformance-go
+conformance: conformance-java conformance-seed conformance-mqadmin conformance-go ## All of these, against bin/varve
+
+conformance-java: build ## The Java client, each of JAVA_VERSIONS
+	@for v in $(JAVA_VERSIONS); do echo "== java client $$v"; $(CONFORM) java $$v; done
+
+conformance-java-next: build ## The Java client, the version in JAVA_NEXT
+	$(CONFORM) java $(JAVA_NEXT)
+
+conformance-seed: build ## The quick start in Java, each of JAVA_VERSIONS; takes the default ports
+	@for v in $(JAVA_VERSIONS); do echo "== quick start, java client $$v"; $(CONFORM_SEED) $$v; done
+
+conformance-mqadmin: build ## The administration tool, each of JAVA_VERSIONS
+	@for v in $(JAVA_VERSIONS); do echo "== mqadmin $$v"; $(CONFORM) mqadmin $$v; done
+
+conformance-go: build ## rocketmq-client-go, its release and its newest commit
+	@for v in go go-next; do echo "== rocketmq-client-go: $$v"; $(CONFORM) $$v; done
+
+##@ Crashes
+
+.PHONY: powercut
+powercut: ## Build bin/varve-powercut: writes stay in the process until they are synced
+	$(BUILD) -tags powercut -ldflags '$(LDFLAGS)' -o bin/varve-powercut ./cmd/varve
+
+.PHONY: crash crash-long
+crash: build powercut ## kill -9 a broker under load, KILLS (10) times a mode
+	VARVE_TEST_KILLS=$(KILLS) $(call bounded,900) go test -count=1 -timeout 14m ./conformance/crash/...
+
+crash-long: ## The same, 50 times a mode
+	@$(MAKE) --no-print-directory crash KILLS=50
+
+##@ Housekeeping
+
+.PHONY: generate
+generate: ## Run go generate
+	$(call bounded,300) go generate ./...
+
+.PHONY: tidy generated
+tidy: ## Check that go.mod and go.sum are as go mod tidy would leave them
+	@go mod tidy -diff || { echo "make tidy: run go mod tidy" >&2; exit 1; }
+
+generated: ## Check that generated files are as make generate would leave them
+	@before=$$(git status --porcelain -- '*_gen.go' '*.pb.go' 2>/dev/null || true); \
+	  $(MAKE) --no-print-directory -s generate; \
+	  after=$$(git status --porcelain -- '*_gen.go' '*.pb.go' 2>/dev/null || true); \
+	  test "$$before" = "$$after" || { echo "make generate changed files:" >&2; echo "$$after" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove what was built; data directories stay
+	rm -rf bin conformance/java/target conformance/reference/target
+	go clean -testcache
