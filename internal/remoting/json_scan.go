@@ -20,8 +20,9 @@ const (
 // jsonScanner walks over JSON text without building anything. Its methods
 // return false at malformed text; i is then near the fault.
 type jsonScanner struct {
-	b []byte
-	i int
+	b   []byte
+	i   int
+	odd bool // skip has met a key that is not a string
 }
 
 // peek skips whitespace and returns the next byte, or zero at the end.
@@ -243,7 +244,10 @@ func (s *jsonScanner) skip(depth int) bool {
 	case '"':
 		return s.skipString()
 	case '{':
-		return s.skipList('}', func() bool { return s.skip(depth+1) && s.take(':') && s.skip(depth+1) })
+		return s.skipList('}', func() bool {
+			s.odd = s.peek() != '"' || s.odd
+			return s.skip(depth+1) && s.take(':') && s.skip(depth+1)
+		})
 	case '[':
 		return s.skipList(']', func() bool { return s.skip(depth + 1) })
 	default:
