@@ -44,7 +44,7 @@ type EmbedConfig struct {
 	QuotaBytes int64
 	// Tick and Election are raft's intervals. Default: 10 ms and 100 ms.
 	Tick, Election time.Duration
-	// CompactRevisions is how many revisions compaction keeps. Default: 10,000.
+	// CompactRevisions is how many revisions compaction keeps. Default: 1,000.
 	CompactRevisions int64
 	// StartTimeout bounds the wait for readiness. Default: 60 s.
 	StartTimeout time.Duration
@@ -119,7 +119,7 @@ func (c EmbedConfig) withDefaults() EmbedConfig {
 		c.Election = 100 * time.Millisecond
 	}
 	if c.CompactRevisions == 0 {
-		c.CompactRevisions = 10_000
+		c.CompactRevisions = 1_000
 	}
 	if c.StartTimeout == 0 {
 		c.StartTimeout = time.Minute

@@ -2,8 +2,10 @@ package metadata
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // Group is the configuration of a consumer group. A *Group handed out by the [Store] is shared and must not be modified; use [Group.Clone].
@@ -32,6 +34,29 @@ func (g *Group) Clone() *Group {
 	c.Attributes = maps.Clone(g.Attributes)
 	c.GroupRetryPolicy = slices.Clone(g.GroupRetryPolicy)
 	return &c
+}
+
+// Validate reports all faults of a group at once, wrapping [ErrInvalid].
+func (g *Group) Validate() error {
+	faults := attributeFaults(g.Attributes)
+	if err := ValidateName(g.Name); err != nil {
+		faults = append(faults, "name: "+err.Error())
+	}
+	if len(g.GroupRetryPolicy) > 0 && !json.Valid(g.GroupRetryPolicy) {
+		faults = append(faults, "group_retry_policy: not JSON")
+	}
+	return joinFaults("group "+g.Name, faults)
+}
+
+// attributeFaults reports attributes that JSON would alter.
+func attributeFaults(attrs map[string]string) []string {
+	var faults []string
+	for _, k := range slices.Sorted(maps.Keys(attrs)) {
+		if !utf8.ValidString(k) || !utf8.ValidString(attrs[k]) {
+			faults = append(faults, fmt.Sprintf("attributes: %q is not UTF-8", k))
+		}
+	}
+	return faults
 }
 
 // GroupEvent is one change of a group. Group is nil when it was deleted.

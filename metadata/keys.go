@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The names in keys, under KeyRoot + <cluster> + "/". They are part of the format: docs/format/metadata.md.
@@ -121,6 +122,8 @@ func ValidateName(name string) error {
 		return fmt.Errorf("%w: empty name", ErrInvalid)
 	case len(name) > MaxNameBytes:
 		return fmt.Errorf("%w: name of %d bytes exceeds %d", ErrInvalid, len(name), MaxNameBytes)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: name %q is not UTF-8", ErrInvalid, name)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (t *Topic) Clone() *Topic {
 
 // Validate reports all faults of a topic at once, wrapping [ErrInvalid].
 func (t *Topic) Validate() error {
-	var faults []string
+	faults := attributeFaults(t.Attributes)
 	if err := ValidateName(t.Name); err != nil {
 		faults = append(faults, "name: "+err.Error())
 	}
