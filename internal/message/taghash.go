@@ -6,7 +6,7 @@ import (
 
 // TagHash returns Java's String.hashCode of a tag, sign-extended: the number
 // that RocketMQ filters by. It is computed over UTF-16 units; invalid UTF-8
-// counts as U+FFFD. The hash of no tag is zero. It does not allocate.
+// counts as U+FFFD. The hash of no tag is zero. ASCII does not allocate.
 func TagHash[S string | []byte](tag S) int64 {
 	var h int32
 	for i := 0; i < len(tag); i++ {

@@ -18,7 +18,7 @@ type TopicStatsTable struct {
 	TopicPutTPS float64               `json:"topicPutTps"`
 }
 
-func (t *TopicStatsTable) appendFastJSON(dst []byte) ([]byte, error) {
+func (t TopicStatsTable) appendFastJSON(dst []byte) ([]byte, error) {
 	return appendTable(dst, t.OffsetTable, "topicPutTps", t.TopicPutTPS)
 }
 
@@ -36,7 +36,7 @@ type ConsumeStats struct {
 	OffsetTable QueueMap[OffsetWrapper] `json:"offsetTable"`
 }
 
-func (t *ConsumeStats) appendFastJSON(dst []byte) ([]byte, error) {
+func (t ConsumeStats) appendFastJSON(dst []byte) ([]byte, error) {
 	return appendTable(dst, t.OffsetTable, "consumeTps", t.ConsumeTPS)
 }
 
@@ -46,7 +46,7 @@ type ResetOffsetBody struct {
 	OffsetTable QueueMap[int64] `json:"offsetTable"`
 }
 
-func (t *ResetOffsetBody) appendFastJSON(dst []byte) ([]byte, error) {
+func (t ResetOffsetBody) appendFastJSON(dst []byte) ([]byte, error) {
 	return appendTable(dst, t.OffsetTable, "", 0)
 }
 
@@ -55,7 +55,7 @@ type ConsumerStatusBody struct {
 	MessageQueueTable QueueMap[int64] `json:"messageQueueTable"`
 }
 
-func (t *ConsumerStatusBody) appendFastJSON(dst []byte) ([]byte, error) {
+func (t ConsumerStatusBody) appendFastJSON(dst []byte) ([]byte, error) {
 	dst, err := t.MessageQueueTable.appendFastJSON(append(dst, `{"messageQueueTable":`...))
 	return append(dst, '}'), err
 }
