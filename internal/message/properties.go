@@ -147,5 +147,5 @@ func splitPair(pair []byte) (name, value []byte, ok bool) {
 
 // isPair reports whether pair begins with the name and a separator.
 func isPair(pair []byte, name string) bool {
-	return len(pair) > len(name) && pair[len(name)] == nameValueSeparator && string(pair[:len(name)]) == name
+	return name != "" && len(pair) > len(name) && pair[len(name)] == nameValueSeparator && string(pair[:len(name)]) == name
 }
