@@ -89,4 +89,6 @@ func (a *Admin) QueryByKey(ctx context.Context, topic, key string, q KeyQuery) (
 
 // ViewMessage returns a message by its id: the one made by the client (MsgID)
 // or the one made by the broker (OffsetMsgID). ErrNotFound if there is none.
-func (a *Admin) ViewMessage(ctx context.Context, topic, id string) (*MessageExt, error) { panic("todo") }
+func (a *Admin) ViewMessage(ctx context.Context, topic, id string) (*MessageExt, error) {
+	panic("todo")
+}

@@ -53,7 +53,7 @@ func (c *producerConfig) validate() []error {
 	if c.maxInFlightBytes <= 0 {
 		bad("WithMaxInFlightBytes", c.maxInFlightBytes)
 	}
-	if c.batchBytes <= 0 || c.batchBytes > maxBatchBytes || c.batchMessages <= 0 {
+	if c.batchBytes <= 0 || c.batchBytes > maxBatchBytes || c.batchMessages <= 0 || c.batchMessages > maxBatchMessages {
 		bad("WithBatching", fmt.Sprintf("%d bytes, %d messages", c.batchBytes, c.batchMessages))
 	}
 	if c.batchesInFlight <= 0 {
@@ -67,6 +67,10 @@ func (c *producerConfig) validate() []error {
 
 // maxBatchBytes keeps a batch within a frame of 16 MiB.
 const maxBatchBytes = 15 << 20
+
+// maxBatchMessages keeps the answer to a batch, an id per message, within a
+// header of 1 MiB.
+const maxBatchMessages = 16384
 
 // Partitioner chooses the queue of a message with a sharding key: a number in
 // [0, queues). It must depend on its arguments only.
