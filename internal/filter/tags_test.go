@@ -106,8 +106,8 @@ func FuzzParseTags(f *testing.F) {
 				t.Fatalf("%q: %q matches, its hash does not", expr, name)
 			}
 		}
-		again, err := ParseTags(strings.Join(tags.Names(), "||"))
-		if tags.Len() > 0 && (err != nil || again.Len() != tags.Len()) {
+		again, err := ParseTags(strings.Join(tags.Names(), " || "))
+		if tags.Len() > 0 && tags.Names()[0] != All && (err != nil || again.Len() != tags.Len()) {
 			t.Fatalf("%q: %v", expr, err)
 		}
 	})

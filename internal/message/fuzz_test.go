@@ -6,7 +6,7 @@ import (
 )
 
 func FuzzParse(f *testing.F) {
-	f.Add(fromHex(f, goldenV1))
+	f.Add(golden(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
 			v, rest, err := Next(b)

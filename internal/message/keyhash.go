@@ -4,7 +4,8 @@ import "github.com/cespare/xxhash/v2"
 
 // KeyHash returns the 64-bit hash under which a key of a topic is indexed:
 // xxHash64 with seed 0 of topic, '#', key. It is stored in segments, so it must
-// never change. A 32-bit index takes the upper half. It does not allocate.
+// never change. A 32-bit index takes the upper half. It allocates only if topic
+// and key together exceed 255 bytes.
 func KeyHash[T, K string | []byte](topic T, key K) uint64 {
 	var buf [256]byte
 	b := append(buf[:0], topic...)

@@ -31,9 +31,10 @@ func goldenFields() Fields {
 	}
 }
 
-func fromHex(tb testing.TB, s string) []byte {
+// golden returns the bytes of goldenV1.
+func golden(tb testing.TB) []byte {
 	tb.Helper()
-	b, err := hex.DecodeString(s)
+	b, err := hex.DecodeString(goldenV1)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func TestGolden(t *testing.T) {
 	if Size(&m) != len(goldenV1)/2 {
 		t.Errorf("size %d", Size(&m))
 	}
-	v, err := Parse(fromHex(t, goldenV1))
+	v, err := Parse(golden(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestVariants(t *testing.T) {
 
 func TestPatch(t *testing.T) {
 	t.Parallel()
-	v := View(fromHex(t, goldenV1))
+	v := View(golden(t))
 	host := netip.MustParseAddrPort("192.168.1.1:1")
 	v.PatchQueueID(9)
 	v.PatchQueueOffset(10)
@@ -134,9 +135,9 @@ func TestPatch(t *testing.T) {
 
 func TestCorruption(t *testing.T) {
 	t.Parallel()
-	golden := fromHex(t, goldenV1)
-	for cut := range golden {
-		if _, _, err := Next(golden[:cut]); !errors.Is(err, ErrTruncated) {
+	good := golden(t)
+	for cut := range good {
+		if _, _, err := Next(good[:cut]); !errors.Is(err, ErrTruncated) {
 			t.Errorf("cut at %d: %v", cut, err)
 		}
 	}
@@ -145,22 +146,22 @@ func TestCorruption(t *testing.T) {
 		val  uint32
 		want error
 	}{
-		"size too small": {0, 5, ErrCorrupt}, "size one less": {0, uint32(len(golden) - 1), ErrCorrupt},
-		"size too large": {0, uint32(len(golden) + 1), ErrTruncated}, "size huge": {0, 1 << 31, ErrTruncated},
+		"size too small": {0, 5, ErrCorrupt}, "size one less": {0, uint32(len(good) - 1), ErrCorrupt},
+		"size too large": {0, uint32(len(good) + 1), ErrTruncated}, "size huge": {0, 1 << 31, ErrTruncated},
 		"blank": {4, MagicBlank, ErrUnknownMagic}, "magic": {4, 1, ErrUnknownMagic}, "v2 magic": {4, MagicV2, ErrCorrupt},
 		"body": {84, 6, ErrCorrupt}, "body negative": {84, 1 << 31, ErrCorrupt}, "body max": {84, 1<<31 - 1, ErrCorrupt},
 		"born v6": {36, uint32(SysFlagBornHostV6), ErrCorrupt}, "store v6": {36, uint32(SysFlagStoreHostV6), ErrCorrupt},
 	} {
-		b := fromHex(t, goldenV1)
+		b := golden(t)
 		binary.BigEndian.PutUint32(b[tc.pos:], tc.val)
 		if _, err := Parse(b); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
-	if _, err := Parse(append(fromHex(t, goldenV1), 0)); !errors.Is(err, ErrCorrupt) {
+	if _, err := Parse(append(golden(t), 0)); !errors.Is(err, ErrCorrupt) {
 		t.Error(err)
 	}
-	b := fromHex(t, goldenV1)
+	b := golden(t)
 	b[88] ^= 1
 	if v, err := Parse(b); err != nil || !errors.Is(v.CheckCRC(), ErrCorrupt) {
 		t.Error("crc", err)

@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"slices"
 	"strconv"
 )
 
@@ -46,9 +47,9 @@ func (e *Ext) Clone() Ext {
 
 // Bytes returns a field's value without copying it.
 func (e *Ext) Bytes(key string) ([]byte, bool) {
-	for i := len(e.fields) - 1; i >= 0; i-- {
-		if string(e.fields[i].Key) == key {
-			return e.fields[i].Value, true
+	for _, f := range slices.Backward(e.fields) {
+		if string(f.Key) == key {
+			return f.Value, true
 		}
 	}
 	return nil, false

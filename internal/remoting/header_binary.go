@@ -56,17 +56,17 @@ func cutBinary(b []byte, width int) (s, rest []byte, ok bool) {
 	if len(b) < width {
 		return nil, nil, false
 	}
-	n := 0
+	var n int
 	if width == 2 {
 		n = int(int16(binary.BigEndian.Uint16(b)))
 	} else {
 		n = int(int32(binary.BigEndian.Uint32(b)))
 	}
-	b = b[width:]
-	if n < 0 || n > len(b) {
+	if n < 0 || n > len(b)-width {
 		return nil, nil, false
 	}
-	return b[:n:n], b[n:], true
+	end := width + n
+	return b[width:end:end], b[end:], true //nolint:gosec // n was checked against the length
 }
 
 // appendBinaryHeader appends the binary header of c. Code and version are cut
