@@ -62,7 +62,8 @@ run_java() {
 }
 
 run_go() {
-  (cd "$here/go" && go test -count=1 -v -parallel=8 -timeout=180s "$@" ./...)
+  # Without the lines that only say that a test has begun.
+  (cd "$here/go" && go test -count=1 -v -parallel=8 -timeout=180s "$@" ./... 2>&1 | sed '/^=== /d')
 }
 
 case "$suite" in

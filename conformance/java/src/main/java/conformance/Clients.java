@@ -5,6 +5,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.LinkedHashSet;
 import java.util.Set;
+import java.util.TreeMap;
 import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
@@ -47,21 +48,17 @@ final class Clients implements AutoCloseable {
         return prefix + "-g-" + suffix;
     }
 
-    /** Creates the scenario's topic the way an administrator does, on every broker of the cluster. */
+    /** Creates the scenario's topic the way an administrator does, on one broker, so that the number of queues is certain. */
     String createTopic(int queues) throws Exception {
-        createTopic(admin(), topic(), queues);
-        return topic();
-    }
-
-    static void createTopic(DefaultMQAdminExt admin, String topic, int queues) throws Exception {
+        String topic = topic();
         TopicConfig config = new TopicConfig(topic);
         config.setReadQueueNums(queues);
         config.setWriteQueueNums(queues);
-        var cluster = admin.examineBrokerClusterInfo();
-        for (var broker : cluster.getBrokerAddrTable().values()) {
-            admin.createAndUpdateTopicConfig(broker.selectBrokerAddr(), config);
-        }
+        DefaultMQAdminExt admin = admin();
+        var brokers = new TreeMap<>(admin.examineBrokerClusterInfo().getBrokerAddrTable());
+        admin.createAndUpdateTopicConfig(brokers.firstEntry().getValue().selectBrokerAddr(), config);
         Check.eventually(PATIENCE, "route of " + topic, () -> !admin.examineTopicRouteInfo(topic).getQueueDatas().isEmpty());
+        return topic;
     }
 
     DefaultMQAdminExt admin() throws MQClientException {

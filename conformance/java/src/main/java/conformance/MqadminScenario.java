@@ -106,7 +106,7 @@ final class MqadminScenario implements Suite.Scenario {
     /** The online consumer commits every five seconds. */
     private void awaitProgress(String group, String topic, int lag) throws Exception {
         Check.eventually(Clients.PATIENCE, "lag " + lag, () -> {
-            String output = new Command("consumerProgress", "-g", group).expect(topic, "Consume Diff Total: ");
+            String output = new Command("consumerProgress", "-g", group).expect(topic, "Diff Total: ");
             return output.contains("Diff Total: " + lag);
         });
     }
