@@ -65,10 +65,14 @@ func defaultConfig() serverConfig {
 
 // Bounds that hold whatever the machine.
 const (
-	maxNameLength   = 127 // of a topic, a cluster, a brokerName
-	leastLease      = time.Second
-	mostLease       = time.Hour
-	mostMessageSize = 128 * mib
+	maxNameLength    = 127 // of a topic, a cluster, a brokerName
+	leastLease       = 2 * time.Second
+	mostLease        = time.Hour
+	leastWALLimit    = 16 * mib
+	leastTailCache   = mib
+	leastMessageSize = kib
+	mostMessageSize  = 7 * mib // a frame of the protocol has at most 16 MiB
+	messagesPerWAL   = 8       // so many of the largest must fit into the log
 )
 
 // rocketName is the charset RocketMQ's clients take for the names they are
@@ -94,24 +98,26 @@ func (c serverConfig) validateStorage(f *configError) {
 		f.add("object-store", "%w", err)
 	}
 	for _, size := range []struct {
-		key   string
-		value byteSize
+		key          string
+		value, least byteSize
 	}{
-		{"wal-limit", c.WALLimit},
-		{"tail-cache", c.TailCache},
-		{"max-message-size", c.MaxMessageSize},
+		{"wal-limit", c.WALLimit, leastWALLimit},
+		{"wal-hot", c.WALHot, 1},
+		{"tail-cache", c.TailCache, leastTailCache},
+		{"max-message-size", c.MaxMessageSize, leastMessageSize},
 	} {
-		if size.value <= 0 {
-			f.add(size.key, "must be more than 0")
+		if size.value < size.least {
+			f.add(size.key, "%v is less than %v", size.value, size.least)
 		}
 	}
 	if c.WALHot > c.WALLimit {
 		f.add("wal-hot", "%v is more than wal-limit, %v", c.WALHot, c.WALLimit)
 	}
-	if c.MaxMessageSize > mostMessageSize {
+	switch {
+	case c.MaxMessageSize > mostMessageSize:
 		f.add("max-message-size", "%v is more than %v", c.MaxMessageSize, mostMessageSize)
-	} else if c.MaxMessageSize > c.WALLimit {
-		f.add("max-message-size", "%v is more than wal-limit, %v", c.MaxMessageSize, c.WALLimit)
+	case c.MaxMessageSize > c.WALLimit/messagesPerWAL && c.WALLimit >= leastWALLimit:
+		f.add("max-message-size", "%v is more than an eighth of wal-limit, %v", c.MaxMessageSize, c.WALLimit)
 	}
 }
 

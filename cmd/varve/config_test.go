@@ -91,7 +91,7 @@ wal-limit: 1073741824
 wal-hot: 512MiB
 lease-ttl: 45s
 tls-mode: enforcing
-`, "VARVE_MAX_MESSAGE_SIZE=8MiB", "VARVE_LOG_FORMAT=json")
+`, "VARVE_MAX_MESSAGE_SIZE=6MiB", "VARVE_LOG_FORMAT=json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ tls-mode: enforcing
 	want.Etcd = []string{"http://10.0.0.1:2379", "10.0.0.2:2379"}
 	want.WALLimit, want.WALHot = gib, 512*mib
 	want.LeaseTTL, want.TLSMode = 45*time.Second, "enforcing"
-	want.MaxMessageSize, want.LogFormat = 8*mib, "json"
+	want.MaxMessageSize, want.LogFormat = 6*mib, "json"
 	if diff := cmp.Diff(want, got.serverConfig); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -162,11 +162,20 @@ func TestConfigFaults(t *testing.T) {
 		},
 		{
 			name: "sizes",
-			args: []string{"--wal-limit=1MiB", "--wal-hot=2MiB", "--tail-cache=0", "--max-message-size=2MiB"},
+			args: []string{"--wal-limit=16MiB", "--wal-hot=32MiB", "--tail-cache=0", "--max-message-size=4MiB"},
 			want: []string{
-				"tail-cache: must be more than 0 (from --tail-cache)",
-				"wal-hot: 2MiB is more than wal-limit, 1MiB (from --wal-hot)",
-				"max-message-size: 2MiB is more than wal-limit, 1MiB (from --max-message-size)",
+				"tail-cache: 0B is less than 1MiB (from --tail-cache)",
+				"wal-hot: 32MiB is more than wal-limit, 16MiB (from --wal-hot)",
+				"max-message-size: 4MiB is more than an eighth of wal-limit, 16MiB (from --max-message-size)",
+			},
+		},
+		{
+			name: "more sizes",
+			args: []string{"--wal-limit=1MiB", "--wal-hot=0", "--max-message-size=8MiB"},
+			want: []string{
+				"wal-limit: 1MiB is less than 16MiB (from --wal-limit)",
+				"wal-hot: 0B is less than 1B (from --wal-hot)",
+				"max-message-size: 8MiB is more than 7MiB (from --max-message-size)",
 			},
 		},
 		{

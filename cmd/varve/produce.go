@@ -31,6 +31,9 @@ const produceExample = `  echo 'hello' | varve produce my-topic --tag my-tag
   varve produce orders --file order.json --key 4711 --sharding-key customer-12
   varve produce load --count 1000000 --size 1024`
 
+// longestBody bounds what is held in memory for a message. Brokers are stricter.
+const longestBody = 64 * mib
+
 // produceFlags are the flags of varve produce.
 type produceFlags struct {
 	tag         string
@@ -114,8 +117,8 @@ func (f *produceFlags) bodies(in io.Reader, sized bool) (iter.Seq2[[]byte, error
 		if err != nil {
 			return nil, 0, usagef("--size: %w", err)
 		}
-		if size < 1 || size > mostMessageSize {
-			return nil, 0, usagef("--size: %v is not between 1B and %v", size, mostMessageSize)
+		if size < 1 || size > longestBody {
+			return nil, 0, usagef("--size: %v is not between 1B and %v", size, longestBody)
 		}
 		return madeUpBodies(f.count, int(size)), f.count, nil
 	case sized:
@@ -128,7 +131,11 @@ func (f *produceFlags) bodies(in io.Reader, sized bool) (iter.Seq2[[]byte, error
 func fileBody(name string, in io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if name == "-" {
-			yield(io.ReadAll(io.LimitReader(in, int64(mostMessageSize))))
+			body, err := io.ReadAll(io.LimitReader(in, int64(longestBody)+1))
+			if err == nil && len(body) > int(longestBody) {
+				err = fmt.Errorf("standard input: more than %v", longestBody)
+			}
+			yield(body, err)
 			return
 		}
 		yield(os.ReadFile(name)) //nolint:gosec // the user names the file
@@ -138,7 +145,7 @@ func fileBody(name string, in io.Reader) iter.Seq2[[]byte, error] {
 func lineBodies(in io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		lines := bufio.NewScanner(in)
-		lines.Buffer(nil, int(mostMessageSize))
+		lines.Buffer(nil, int(longestBody))
 		for lines.Scan() {
 			if len(lines.Bytes()) == 0 {
 				continue
