@@ -157,8 +157,8 @@ func TestConfigFaults(t *testing.T) {
 		},
 		{
 			name: "leases",
-			args: []string{"--lease-ttl", "1500ms"},
-			want: []string{"lease-ttl: 1.5s is no whole number of seconds (from --lease-ttl)"},
+			args: []string{"--lease-ttl", "2500ms"},
+			want: []string{"lease-ttl: 2.5s is no whole number of seconds (from --lease-ttl)"},
 		},
 		{
 			name: "sizes",
