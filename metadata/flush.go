@@ -78,7 +78,7 @@ func (c *OffsetCommitter) flush(ctx context.Context) error {
 type chunkWrite struct {
 	ch    *offsetChunk
 	key   string
-	value []byte // nil deletes the key
+	value []byte
 }
 
 // write writes chunks, in transactions within the limits. The caller holds the writer's token.
@@ -119,12 +119,9 @@ func (c *OffsetCommitter) take(chunks []*offsetChunk) (batch []chunkWrite, n int
 			entries = append(entries, chunkEntry{low: low, offset: offset})
 		}
 		s.mu.Unlock()
-		w := chunkWrite{ch: ch, key: c.s.keys.chunk(c.own.rec.ID, ch.group, ch.index)}
-		if len(entries) > 0 {
-			slices.SortFunc(entries, func(a, b chunkEntry) int { return cmp.Compare(a.low, b.low) })
-			w.value = appendChunk(nil, entries)
-			size += len(w.value)
-		}
+		slices.SortFunc(entries, func(a, b chunkEntry) int { return cmp.Compare(a.low, b.low) })
+		w := chunkWrite{ch: ch, key: c.s.keys.chunk(c.own.rec.ID, ch.group, ch.index), value: appendChunk(nil, entries)}
+		size += len(w.value)
 		batch = append(batch, w)
 	}
 	return batch, n
@@ -139,9 +136,7 @@ func (c *OffsetCommitter) requeue(ch *offsetChunk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.pending.Add(-1)
-	if !ch.dropped {
-		c.mark(s, ch)
-	}
+	c.mark(s, ch)
 }
 
 // commit makes one transaction. It compares each chunk's revision besides the epoch, so that an earlier attempt that is still under way cannot undo it.
@@ -165,11 +160,7 @@ func (c *OffsetCommitter) commit(ctx context.Context, batch []chunkWrite) error 
 		var p plan
 		for i, w := range batch {
 			p.compares = append(p.compares, Compare{Key: w.key, ModRev: modRevs[i]})
-			if w.value == nil {
-				p.ops = append(p.ops, Delete(w.key))
-			} else {
-				p.ops = append(p.ops, Put(w.key, w.value))
-			}
+			p.ops = append(p.ops, Put(w.key, w.value))
 		}
 		return p, false, nil
 	})
@@ -177,9 +168,7 @@ func (c *OffsetCommitter) commit(ctx context.Context, batch []chunkWrite) error 
 		return err
 	}
 	for _, w := range batch {
-		if w.ch.modRev = res.Rev; w.value == nil {
-			w.ch.modRev = 0
-		}
+		w.ch.modRev = res.Rev
 	}
 	return nil
 }
@@ -261,32 +250,37 @@ func (c *OffsetCommitter) Clone(ctx context.Context, from, to string, ordinals .
 	return c.Reset(ctx, to, offsets)
 }
 
-// dropGroup runs the transaction that deletes a group with its offsets, and then forgets them.
-func (c *OffsetCommitter) dropGroup(ctx context.Context, group string, deleteAll func() error) error {
+// dropGroup deletes a group with its offsets: remove makes the transaction, with operations that empty the chunks.
+func (c *OffsetCommitter) dropGroup(ctx context.Context, group string, remove func(wipe []Op) (TxnResult, error)) error {
 	if err := acquire(ctx, c.writer); err != nil {
 		return c.wrap("delete group "+group, err)
 	}
 	defer func() { <-c.writer }()
-	err := deleteAll()
-	if err != nil && !errors.Is(err, ErrGroupNotFound) {
-		return err
-	}
 	s := c.stripe(group)
+	var chunks []*offsetChunk
+	var wipe []Op
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, ok := s.groups[group]
-	if !ok {
-		return err
-	}
-	delete(s.groups, group)
-	for _, ch := range g.chunks {
-		ch.dropped = true
-		if ch.dirty {
-			ch.dirty = false
-			c.pending.Add(-1)
+	if g, ok := s.groups[group]; ok {
+		for _, ch := range g.chunks {
+			chunks = append(chunks, ch)
+			wipe = append(wipe, Put(c.s.keys.chunk(c.own.rec.ID, group, ch.index), appendChunk(nil, nil)))
 		}
 	}
-	s.dirty = slices.DeleteFunc(s.dirty, func(ch *offsetChunk) bool { return ch.dropped })
+	s.mu.Unlock()
+	if len(wipe) >= MaxTxnOps {
+		return c.wrap("delete group "+group, fmt.Errorf("%d chunks of offsets: %w", len(wipe), ErrTooLarge))
+	}
+	res, err := remove(wipe)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ch := range chunks {
+		if err != nil && !errors.Is(err, ErrGroupNotFound) {
+			c.mark(s, ch) // it may have been applied all the same: etcd shall have what memory has
+			continue
+		}
+		clear(ch.offsets)
+		ch.modRev = res.Rev
+	}
 	return err
 }
 

@@ -56,41 +56,38 @@ func (s *Store) DeleteGroup(ctx context.Context, own *Ownership, name string, wi
 	if err := owning(own, ""); err != nil {
 		return fmt.Errorf("delete group %s: %w", name, err)
 	}
-	offsets := own.offsets.Load()
-	if !withOffsets || offsets == nil {
-		return s.deleteGroup(ctx, own, name, withOffsets)
+	if offsets := own.offsets.Load(); withOffsets && offsets != nil {
+		return offsets.dropGroup(ctx, name, func(wipe []Op) (TxnResult, error) { return s.deleteGroup(ctx, own, name, wipe) })
 	}
-	return offsets.dropGroup(ctx, name, func() error { return s.deleteGroup(ctx, own, name, true) })
+	var wipe []Op
+	if withOffsets {
+		wipe = []Op{DeletePrefix(s.keys.groupOffsets(own.rec.ID, name))}
+	}
+	_, err := s.deleteGroup(ctx, own, name, wipe)
+	return err
 }
 
-func (s *Store) deleteGroup(ctx context.Context, own *Ownership, name string, withOffsets bool) error {
+// deleteGroup deletes a group's record together with what wipe deletes.
+func (s *Store) deleteGroup(ctx context.Context, own *Ownership, name string, wipe []Op) (TxnResult, error) {
 	key := s.keys.group(name)
-	existed, decided := false, false
+	existed := false
 	res, err := s.transact(ctx, "delete group "+name, own, func(ctx context.Context) (plan, bool, error) {
 		kv, err := s.kv.Get(ctx, key)
 		if err != nil {
 			return plan{}, false, err
 		}
-		existed = existed || kv.Exists()
-		p := plan{compares: []Compare{{Key: key, ModRev: kv.ModRev}}}
+		p := plan{compares: []Compare{{Key: key, ModRev: kv.ModRev}}, ops: wipe}
 		if kv.Exists() {
-			p.ops = append(p.ops, Delete(key))
-		} else if decided && !withOffsets {
-			return plan{}, true, nil
-		}
-		decided = true
-		if withOffsets {
-			p.ops = append(p.ops, DeletePrefix(s.keys.groupOffsets(own.rec.ID, name)))
+			existed = true
+			p.ops = append([]Op{Delete(key)}, wipe...)
 		}
 		return p, len(p.ops) == 0, nil
 	})
-	switch {
-	case err != nil:
-		return err
-	case res.Succeeded && existed:
-		s.groups.applyLocal(name, nil, res.Rev)
-	case !existed:
-		return fmt.Errorf("delete group %s: %w", name, ErrGroupNotFound)
+	if err == nil && !existed {
+		return res, fmt.Errorf("delete group %s: %w", name, ErrGroupNotFound)
 	}
-	return nil
+	if err == nil && res.Succeeded {
+		s.groups.applyLocal(name, nil, res.Rev)
+	}
+	return res, err
 }

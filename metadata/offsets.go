@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,7 +96,6 @@ type offsetChunk struct {
 	index   uint32
 	offsets map[uint16]int64
 	dirty   bool // on the stripe's dirty list
-	dropped bool // its group was deleted: nothing of it is to be written
 	// modRev is the key's revision as last written or read.
 	modRev int64
 }
@@ -145,13 +145,21 @@ func (s *Store) OpenOffsets(ctx context.Context, own *Ownership, cfg OffsetConfi
 	for i := range c.stripes {
 		c.stripes[i].groups = map[string]*groupOffsets{}
 	}
+	var empty []Compare
 	err := s.eachChunk(ctx, own.rec.ID, func(group string, index uint32, entries []chunkEntry, modRev int64) {
+		if len(entries) == 0 {
+			empty = append(empty, Compare{Key: s.keys.chunk(own.rec.ID, group, index), ModRev: modRev})
+			return
+		}
 		ch := c.stripe(group).chunk(group, index)
 		ch.modRev = modRev
 		for _, e := range entries {
 			ch.offsets[e.low] = e.offset
 		}
 	})
+	if err == nil {
+		err = s.sweepChunks(ctx, own, empty)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +175,30 @@ func (s *Store) OpenOffsets(ctx context.Context, own *Ownership, cfg OffsetConfi
 	return c, nil
 }
 
+// sweepChunks deletes empty chunks that an earlier epoch left. An owner does not delete chunks it has written: a transaction still under way, made when
+// the key did not exist, could then bring deleted offsets back. Those of an earlier epoch are fenced.
+func (s *Store) sweepChunks(ctx context.Context, own *Ownership, empty []Compare) error {
+	for batch := range slices.Chunk(empty, MaxTxnOps) {
+		_, err := s.transact(ctx, "sweep empty chunks", own, func(context.Context) (plan, bool, error) {
+			p := plan{compares: slices.Clone(batch)}
+			for i, cmp := range batch {
+				kv, err := s.kv.Get(ctx, cmp.Key)
+				if err != nil {
+					return plan{}, false, err
+				}
+				if p.compares[i].ModRev = kv.ModRev; kv.Exists() {
+					p.ops = append(p.ops, Delete(cmp.Key))
+				}
+			}
+			return p, len(p.ops) == 0, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *OffsetCommitter) stripe(group string) *offsetStripe {
 	return &c.stripes[maphash.String(c.seed, group)%offsetStripes]
 }
@@ -175,8 +207,8 @@ func (c *OffsetCommitter) stripe(group string) *offsetStripe {
 func (s *offsetStripe) chunk(group string, index uint32) *offsetChunk {
 	g, ok := s.groups[group]
 	if !ok {
-		g = &groupOffsets{name: group, chunks: map[uint32]*offsetChunk{}}
-		s.groups[group] = g
+		g = &groupOffsets{name: strings.Clone(group), chunks: map[uint32]*offsetChunk{}}
+		s.groups[g.name] = g
 	}
 	ch, ok := g.chunks[index]
 	if !ok {
