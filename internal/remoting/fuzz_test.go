@@ -2,7 +2,10 @@ package remoting
 
 import (
 	"encoding/hex"
+	"encoding/json"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -53,9 +56,28 @@ func FuzzJSONHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		var c Command
 		if len(header) < MaxHeader && DecodeFrame(frameOf(CodecJSON, header, ""), &c) == nil {
+			compareJSON(t, header, &c)
 			roundTrip(t, &c)
 		}
 	})
+}
+
+// compareJSON checks the ext fields of c against encoding/json, where that accepts the header.
+func compareJSON(t *testing.T, header string, c *Command) {
+	t.Helper()
+	var top map[string]json.RawMessage
+	var want map[string]string
+	if !utf8.ValidString(header) || json.Unmarshal([]byte(header), &top) != nil || json.Unmarshal(top["extFields"], &want) != nil {
+		return
+	}
+	if strings.Contains(header, "null") {
+		return // we leave nulls out
+	}
+	for key, value := range want {
+		if got, ok := c.Ext.Get(key); !ok || got != value {
+			t.Fatalf("%q: %q, want %q", key, got, value)
+		}
+	}
 }
 
 func FuzzBinaryHeader(f *testing.F) {
