@@ -1,0 +1,78 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/varvemq/varve/internal/vfs"
+	"github.com/varvemq/varve/tiering/objstore"
+)
+
+// maxIDSize bounds what is read where an id is expected.
+const maxIDSize = 128
+
+func parseID(where string, b []byte) (uuid.UUID, error) {
+	id, err := uuid.Parse(strings.TrimSpace(string(b)))
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("cluster id in %s: %w", where, err)
+	}
+	return id, nil
+}
+
+// readIDFile returns uuid.Nil if there is no file.
+func readIDFile(fsys vfs.FS, name string) (uuid.UUID, error) {
+	f, err := fsys.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return uuid.Nil, nil
+	}
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("read the cluster id: %w", err)
+	}
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxIDSize))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return uuid.Nil, fmt.Errorf("read the cluster id in %s: %w", name, err)
+	}
+	return parseID(name, b)
+}
+
+// writeIDFile writes the file under another name first: one that is there is whole.
+func writeIDFile(fsys vfs.FS, dir string, id uuid.UUID) error {
+	name := filepath.Join(dir, clusterIDFile)
+	f, err := fsys.Create(name + ".tmp")
+	if err != nil {
+		return fmt.Errorf("write the cluster id: %w", err)
+	}
+	_, err = f.WriteAt([]byte(id.String()+"\n"), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fsys.Rename(name+".tmp", name)
+	}
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write the cluster id to %s: %w", name, err)
+	}
+	return nil
+}
+
+// readIDObject returns uuid.Nil if there is no object.
+func readIDObject(ctx context.Context, bucket objstore.Store) (uuid.UUID, error) {
+	b, err := objstore.ReadAll(ctx, bucket, clusterIDObject, maxIDSize)
+	if errors.Is(err, objstore.ErrNotFound) {
+		return uuid.Nil, nil
+	}
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("read the cluster id from the object store: %w", err)
+	}
+	return parseID("the object store", b)
+}

@@ -1,0 +1,157 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/varvemq/varve/broker/group"
+	"github.com/varvemq/varve/broker/queue"
+	"github.com/varvemq/varve/broker/remoting"
+	"github.com/varvemq/varve/broker/timer"
+	"github.com/varvemq/varve/internal/message"
+	"github.com/varvemq/varve/metadata"
+)
+
+// prepare makes the internal topics, drops what deleted topics left in the log, and builds the front end and the timers.
+func (b *broker) prepare(ctx context.Context) error {
+	var err error
+	if b.delays, err = message.ParseDelayLevels(message.DefaultDelayLevels); err != nil {
+		return err
+	}
+	schedule, err := b.ensureTopic(ctx, metadata.Topic{
+		Name: message.TopicSchedule, ReadQueues: int32(b.delays.Max()), WriteQueues: int32(b.delays.Max()), Perm: 6, FilterType: "SINGLE_TAG", Flush: metadata.FlushSync,
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.dropDeleted(ctx); err != nil {
+		return err
+	}
+	if err := b.skipAfterLoss(ctx); err != nil {
+		return err
+	}
+	if err := b.newFrontEnd(); err != nil {
+		return err
+	}
+	levels := make([]*queue.Queue, b.delays.Max())
+	for i := range levels {
+		ordinal, ok := schedule.Ordinal(int32(i))
+		if !ok {
+			return fmt.Errorf("topic %s has no queue %d", schedule.Name, i)
+		}
+		levels[i] = b.queues.Queue(ordinal)
+	}
+	b.levels = timer.NewLevels(timer.Config{Log: b.queues, Queues: levels, Delays: b.delays, Resolve: b.resolveDue, Logger: b.log})
+	return nil
+}
+
+func (b *broker) ensureTopic(ctx context.Context, t metadata.Topic) (*metadata.Topic, error) {
+	if have, ok := b.store.Topic(t.Name); ok {
+		return have, nil
+	}
+	t.Shard = b.own.Shard()
+	made, err := b.store.CreateTopic(ctx, b.own, t)
+	if err != nil && !errors.Is(err, metadata.ErrTopicExists) {
+		return nil, fmt.Errorf("create topic %s: %w", t.Name, err)
+	}
+	return made, nil
+}
+
+// dropDeleted empties the queues of deleted topics, whose records are in the log until their files go.
+func (b *broker) dropDeleted(ctx context.Context) error {
+	stones, err := b.store.ListTombstones(ctx)
+	if err != nil {
+		return fmt.Errorf("list deleted topics: %w", err)
+	}
+	for _, t := range stones {
+		b.dropQueues(t.Ordinals)
+	}
+	return nil
+}
+
+func (b *broker) dropQueues(ranges []metadata.OrdinalRange) {
+	for _, r := range ranges {
+		ordinals := make([]uint32, r.Count)
+		for i := range ordinals {
+			ordinals[i] = r.First + uint32(i)
+		}
+		b.queues.Drop(ordinals)
+	}
+	b.offsets.Forget(ranges)
+}
+
+// skipAfterLoss moves the queues of async topics to a safely higher offset if the machine may have lost what they had acknowledged.
+func (b *broker) skipAfterLoss(ctx context.Context) error {
+	if !b.queues.MachineLost() {
+		return nil
+	}
+	var async []*queue.Queue
+	for _, t := range b.store.ListTopics() {
+		if t.Flush == metadata.FlushAsync || (t.Flush == "" && b.cfg.Flush == metadata.FlushAsync) {
+			for i := range t.Queues() {
+				if ordinal, ok := t.Ordinal(i); ok {
+					async = append(async, b.queues.Queue(ordinal))
+				}
+			}
+		}
+	}
+	if len(async) == 0 {
+		return nil
+	}
+	b.log.Warn("the machine went down with asynchronous data not yet on disk: the queues of async topics continue at higher offsets", "queues", len(async))
+	if err := b.queues.SkipAfterLoss(ctx, async); err != nil {
+		return fmt.Errorf("skip offsets after the loss of asynchronous data: %w", err)
+	}
+	return nil
+}
+
+func (b *broker) newFrontEnd() error {
+	tlsCfg, err := tlsConfig(b.cfg, b.log)
+	if err != nil {
+		return err
+	}
+	addr, err := b.cfg.advertised(b.main.Addr())
+	if err != nil {
+		return err
+	}
+	existing := map[string]struct{}{}
+	for _, g := range b.store.ListGroups() {
+		existing[g.Name] = struct{}{}
+	}
+	b.front = remoting.New(remoting.Config{
+		Cluster: b.cfg.Cluster, Shard: b.cfg.ShardName, Advertise: netip.AddrPortFrom(addr.Addr(), addr.Port()), AdvertiseHost: b.cfg.AdvertiseHost,
+		MaxMessage: int(b.cfg.MaxMessageSize), FlushSync: b.cfg.Flush == metadata.FlushSync,
+		TLS: tlsCfg, TLSMode: remoting.TLSMode(b.cfg.TLSMode), Version: b.cfg.Version, DataDir: b.cfg.DataDir, Delays: b.delays,
+		Logger: b.log, Registerer: b.reg,
+	}, remoting.Deps{
+		Log: b.queues, Metadata: remoting.Metadata{Store: b.store, Own: b.own}, Offsets: b.offsets,
+		Groups: group.New(group.Config{Logger: b.log}),
+		Locks:  group.NewLocks(nil, func(name string) bool { _, ok := existing[name]; return ok }),
+		Ready:  b.ready, DropQueues: b.dropQueues,
+	})
+	return nil
+}
+
+// resolveDue finds the destination of a delayed message that has fallen due.
+func (b *broker) resolveDue(ctx context.Context, topic string, queueID int32) (timer.Target, error) {
+	t, ok := b.store.Topic(topic)
+	if !ok {
+		if !message.IsRetryTopic(topic) {
+			return timer.Target{}, timer.ErrNoTarget
+		}
+		var err error
+		if t, err = b.ensureTopic(ctx, metadata.Topic{Name: topic, ReadQueues: 1, WriteQueues: 1, Perm: 6, FilterType: "SINGLE_TAG"}); err != nil {
+			return timer.Target{}, err
+		}
+	}
+	if queueID < 0 || queueID >= t.WriteQueues {
+		queueID = 0
+	}
+	ordinal, ok := t.Ordinal(queueID)
+	if !ok {
+		return timer.Target{}, timer.ErrNoTarget
+	}
+	return timer.Target{Queue: b.queues.Queue(ordinal), Topic: t.Name, QueueID: queueID}, nil
+}
