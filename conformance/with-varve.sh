@@ -48,7 +48,7 @@ stop() {
       ((status)) || status=70
     fi
   fi
-  [[ -n "$pid" ]] && wait "$pid" 2>/dev/null
+  if [[ -n "$pid" ]]; then wait "$pid" 2>/dev/null || true; fi
   if ((status)) && [[ -s "$work/log" ]]; then
     echo "with-varve: the broker's last lines:" >&2
     tail -n 40 "$work/log" >&2
@@ -63,9 +63,9 @@ trap 'exit 143' TERM
 # The server takes unknown VARVE_ variables for faults, and must not take a
 # developer's settings for its own.
 clean=()
-while IFS='=' read -r name _; do
-  [[ "$name" == VARVE_* && "$name" != VARVE_TEST_* ]] && clean+=(-u "$name")
-done < <(env)
+for name in $(compgen -e VARVE_); do
+  [[ "$name" == VARVE_TEST_* ]] || clean+=(-u "$name")
+done
 
 env "${clean[@]}" "$bin" server --data-dir "$work/data" --advertise-host 127.0.0.1 "${ports[@]}" "${flags[@]}" \
   >"$work/ready" 2>"$work/log" </dev/null &
