@@ -11,8 +11,10 @@ var (
 	ErrFull = errors.New("wal: size limit reached")
 	// ErrNoSpace says that the disk has no room for the next file.
 	ErrNoSpace = errors.New("wal: no space left for the next file")
-	// ErrTooLarge says that a record is over Config.MaxRecord, or has too many parts.
+	// ErrTooLarge says that a record is over Config.MaxRecord.
 	ErrTooLarge = errors.New("wal: record too large")
+	// ErrTooManyParts says that a record has none or more than 255 parts.
+	ErrTooManyParts = errors.New("wal: a record has 1 to 255 parts")
 	// ErrTrimmed says that a position is below the first one that the WAL still has.
 	ErrTrimmed = errors.New("wal: position has been trimmed")
 	// ErrClosed says that the WAL is closed.

@@ -15,11 +15,11 @@ const (
 // PartKind says what a part of a record is.
 type PartKind uint8
 
-// The kinds of parts. A table is the WAL's own: it stands in the mark that each file begins with.
+// The kinds of parts. A state is the WAL's own: every mark has one.
 const (
 	PartBatch     PartKind = 1
 	PartOperation PartKind = 2
-	partTable     PartKind = 3
+	partState     PartKind = 3
 )
 
 // Part is one part of a record. The fields behind Queue have their names from batches; of an operation Codec is the type
@@ -73,9 +73,12 @@ type FileRef struct {
 // Owner builds and reads the sections of closed files, and is told at open what the WAL holds.
 type Owner interface {
 	// RecoverClosed is called for each closed file, RecoverRecord for each data record of the others: oldest first, in
-	// order, before Open returns. The record's memory is valid only during the call.
+	// order, before Open returns. The record's memory is valid only during the call. When RecoverClosed returns a
+	// *CorruptError, because a section is damaged, it must have changed nothing: the file's records are given to
+	// RecoverRecord instead, and the file is closed again.
 	RecoverClosed(f *File) error
 	RecoverRecord(f FileRef, r Record) error
+	// What must survive the trimming of older files has to be in the sections of every file: they are cumulative.
 	// SealFile returns the sections 1…7 of a file all of whose records have reached their last stage, their Reached calls
 	// returned. It is called in the background, oldest file first.
 	SealFile(f FileRef) ([][]byte, error)
@@ -91,4 +94,15 @@ type Stats struct {
 	Syncs, Records, Groups        uint64
 	TailBytes                     int64
 	Err                           error // what has poisoned the WAL, or why no spare can be made
+}
+
+// Recovery says what Open found.
+type Recovery struct {
+	Fresh       bool  // there was no WAL
+	Unclean     bool  // the last close was not an orderly one
+	MachineLost bool  // unclean, and not known to be the same boot of the machine; stays until SettleLoss
+	AsyncCap    int64 // at most so many bytes were delivered at Written and lost, when MachineLost
+	TornBytes   int64 // how far beyond the end of the log something was found that had been begun
+	TornFile    string
+	TornOffset  int64
 }
