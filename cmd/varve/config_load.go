@@ -206,15 +206,19 @@ func writeConfig(w io.Writer, c loadedConfig) error {
 			group = s.group
 			fmt.Fprintf(&b, "# %s\n", group)
 		}
-		var value any = s.show(c.serverConfig)
+		text, origin := s.show(c.serverConfig), c.origins[s.key]
+		if text == "" && s.unset != "" {
+			origin += ": " + s.unset
+		}
+		var value any = text
 		if s.typ == "" {
-			value = value == "true"
+			value = text == "true"
 		}
 		line, err := yaml.Parser().Marshal(map[string]any{s.key: value})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "%-40s # %s\n", strings.TrimSuffix(string(line), "\n"), c.origins[s.key])
+		fmt.Fprintf(&b, "%-40s # %s\n", strings.TrimSuffix(string(line), "\n"), origin)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

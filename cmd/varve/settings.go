@@ -15,6 +15,7 @@ type setting struct {
 	group string
 	typ   string // what --help shows as its type; "" for a switch
 	usage string
+	unset string // what it means to be empty, if that is more than nothing
 	parse func(c *serverConfig, value string) error
 	show  func(c serverConfig) string
 }
@@ -48,8 +49,8 @@ func storageSettings() []setting {
 			"where the write-ahead log and the embedded etcd live; one process at a time",
 			func(c *serverConfig) *string { return &c.DataDir }),
 		textSetting("object-store", "URL",
-			"where sealed segments go: a directory, or s3://BUCKET/PREFIX (default: DIR/objects under data-dir)",
-			func(c *serverConfig) *string { return &c.ObjectStore }),
+			"where sealed segments go: a directory, or s3://BUCKET/PREFIX",
+			func(c *serverConfig) *string { return &c.ObjectStore }).whenUnset("the directory objects under data-dir"),
 		enumSetting("flush", []string{"sync", "async"},
 			"what a send waits for: sync = fdatasync, survives a power cut; async = write, survives the process",
 			func(c *serverConfig) *string { return &c.Flush }),
@@ -88,8 +89,8 @@ func networkSettings() []setting {
 func clusterSettings() []setting {
 	return inGroup(groupCluster, []setting{
 		listSetting("etcd",
-			"endpoints of an etcd cluster, comma-separated (default: one embedded in this process, under data-dir)",
-			func(c *serverConfig) *[]string { return &c.Etcd }),
+			"endpoints of an etcd cluster, comma-separated",
+			func(c *serverConfig) *[]string { return &c.Etcd }).whenUnset("embedded in this process, under data-dir"),
 		textSetting("cluster", "NAME",
 			"RocketMQ's cluster name",
 			func(c *serverConfig) *string { return &c.Cluster }),
@@ -111,8 +112,8 @@ func tlsSettings() []setting {
 			"whether the ports take plain text, both, or TLS only",
 			func(c *serverConfig) *string { return &c.TLSMode }),
 		textSetting("tls-cert", "FILE",
-			"certificate, PEM (default: a self-signed one, made at start: for development)",
-			func(c *serverConfig) *string { return &c.TLSCert }),
+			"certificate, PEM",
+			func(c *serverConfig) *string { return &c.TLSCert }).whenUnset("self-signed, made at start: for development"),
 		textSetting("tls-key", "FILE",
 			"its private key, PEM",
 			func(c *serverConfig) *string { return &c.TLSKey }),
@@ -131,6 +132,13 @@ func loggingSettings() []setting {
 			"serve /debug/pprof on http-listen as well",
 			func(c *serverConfig) *bool { return &c.Pprof }),
 	})
+}
+
+// whenUnset says what the setting means while it is empty.
+func (s setting) whenUnset(meaning string) setting {
+	s.unset = meaning
+	s.usage += " (default: " + meaning + ")"
+	return s
 }
 
 func inGroup(name string, list []setting) []setting {
