@@ -67,12 +67,38 @@ func writeIDFile(fsys vfs.FS, dir string, id uuid.UUID) error {
 
 // readIDObject returns uuid.Nil if there is no object.
 func readIDObject(ctx context.Context, bucket objstore.Store) (uuid.UUID, error) {
-	b, err := objstore.ReadAll(ctx, bucket, clusterIDObject, maxIDSize)
+	r, err := bucket.Get(ctx, clusterIDObject, 0, maxIDSize)
 	if errors.Is(err, objstore.ErrNotFound) {
 		return uuid.Nil, nil
 	}
 	if err != nil {
-		return uuid.Nil, fmt.Errorf("read the cluster id from the object store: %w", err)
+		return uuid.Nil, fmt.Errorf("read the cluster id: %w", err)
 	}
-	return parseID("the object store", b)
+	b, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return uuid.Nil, fmt.Errorf("read the cluster id from %s: %w", bucket.URL(), err)
+	}
+	return parseID(bucket.URL(), b)
+}
+
+// writeIDObject writes the id into a bucket that holds nothing else: one with objects in it is somebody's.
+func writeIDObject(ctx context.Context, bucket objstore.Store, id uuid.UUID) error {
+	for info, err := range bucket.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("list the object store: %w", err)
+		}
+		if info.Key != clusterIDObject {
+			return fmt.Errorf("%w: %s has no cluster id but objects (%s): is this the right bucket?", ErrIdentity, bucket.URL(), info.Key)
+		}
+	}
+	body := id.String() + "\n"
+	err := bucket.Put(ctx, clusterIDObject, strings.NewReader(body), int64(len(body)), objstore.PutOptions{IfNoneMatch: true})
+	if !errors.Is(err, objstore.ErrPrecondition) {
+		return err
+	}
+	have, err := readIDObject(ctx, bucket) // somebody else's, or this very Put's that was repeated
+	if err == nil && have != id {
+		err = fmt.Errorf("%w: etcd has %s, %s has %s", ErrIdentity, id, bucket.URL(), have)
+	}
+	return err
 }

@@ -84,7 +84,7 @@ func (b *broker) dropQueues(ranges []metadata.OrdinalRange) {
 
 // skipAfterLoss moves the queues of async topics to a safely higher offset if the machine may have lost what they had acknowledged.
 func (b *broker) skipAfterLoss(ctx context.Context) error {
-	if !b.queues.MachineLost() {
+	if !b.queues.Recovery().MachineLost {
 		return nil
 	}
 	var async []*queue.Queue
@@ -97,10 +97,9 @@ func (b *broker) skipAfterLoss(ctx context.Context) error {
 			}
 		}
 	}
-	if len(async) == 0 {
-		return nil
+	if len(async) > 0 {
+		b.log.Warn("the machine went down with asynchronous data not yet on disk: the queues of async topics continue at higher offsets", "queues", len(async))
 	}
-	b.log.Warn("the machine went down with asynchronous data not yet on disk: the queues of async topics continue at higher offsets", "queues", len(async))
 	if err := b.queues.SkipAfterLoss(ctx, async); err != nil {
 		return fmt.Errorf("skip offsets after the loss of asynchronous data: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -177,9 +176,7 @@ func (b *broker) openBucket(ctx context.Context) error {
 	if b.bucket, err = objstore.Open(ctx, url); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}
-	if c, ok := b.bucket.(io.Closer); ok {
-		b.onShutdown("close the object store", func(context.Context) error { return c.Close() })
-	}
+	b.onShutdown("close the object store", func(context.Context) error { return b.bucket.Close() })
 	if err := b.bucket.Check(ctx); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}

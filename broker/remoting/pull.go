@@ -2,7 +2,6 @@ package remoting
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/varvemq/varve/broker/queue"
@@ -41,12 +40,6 @@ type pull struct {
 	next             *pull // in the pool's list, or the connection's list of deferred pulls
 	heldPrev, heldNx *pull // in the connection's list of all its pulls
 }
-
-var pulls = sync.Pool{New: func() any {
-	p := &pull{}
-	p.waiter.Wake = func(_ *queue.Waiter, reason queue.WakeReason) { p.woken(reason) }
-	return p
-}}
 
 // pullMessage serves PULL_MESSAGE and LITE_PULL_MESSAGE. (PullMessageProcessor in RocketMQ's broker.)
 func (s *Server) pullMessage(_ context.Context, c *conn, req *wire.Command) {
@@ -89,7 +82,11 @@ func (s *Server) newPull(c *conn, r reply, h *wire.PullMessageHeader) (*pull, er
 	if err != nil {
 		return nil, err
 	}
-	p := pulls.Get().(*pull) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	p, ok := s.pullPool.Get().(*pull)
+	if !ok {
+		p = &pull{}
+		p.waiter.Wake = func(_ *queue.Waiter, reason queue.WakeReason) { p.woken(reason) }
+	}
 	p.c, p.r, p.group, p.q, p.queueID = c, r, groupName, q, h.QueueID
 	p.req = queue.ReadRequest{
 		Offset: uint64(h.QueueOffset), MaxMessages: int(min(h.MaxMsgNums, pullMaxMessages)), MaxBytes: pullDefaultBytes, Filter: match,
@@ -145,10 +142,11 @@ func (s *Server) pullFilter(groupName string, info *topicInfo, h *wire.PullMessa
 
 // free gives the pull back; nobody else may hold it.
 func (p *pull) free() {
+	s := p.c.srv
 	p.c, p.q, p.group = nil, nil, ""
 	p.req.Filter = nil
 	p.waiter.Filter = nil
-	pulls.Put(p)
+	s.pullPool.Put(p)
 }
 
 // woken is called by the queue layer; it must not block.
@@ -178,7 +176,7 @@ func (p *pull) work(ctx context.Context, buf []byte) []byte {
 		p.commit = -1
 	}
 	if offset, ok := s.resets.take(p.group, p.q.Ordinal()); ok {
-		p.answer(wire.RespPullOffsetMoved, "OFFSET_RESET", queue.ReadResult{Next: offset, Min: p.q.Min(), Max: p.q.Max()}, nil)
+		p.answer(wire.RespPullOffsetMoved, "OFFSET_RESET", queue.ReadResult{Next: uint64(offset), Min: p.q.Min(), Max: p.q.Max()}, nil)
 		return buf
 	}
 	for {

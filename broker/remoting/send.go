@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/varvemq/varve/broker/queue"
@@ -47,15 +46,13 @@ type sendOp struct {
 	respHead wire.SendResponseHeader
 }
 
-var sendOps = sync.Pool{New: func() any {
-	o := &sendOp{}
-	o.Done = func(_ *queue.Op, err error) { o.finished(err) }
-	return o
-}}
-
 func (s *Server) newSendOp(c *conn, req *wire.Command) *sendOp {
-	o := sendOps.Get().(*sendOp) //nolint:forcetypeassert,errcheck // the pool holds nothing else
-	o.srv, o.c, o.r = s, c, replyTo(req)
+	o, ok := s.sendOps.Get().(*sendOp)
+	if !ok {
+		o = &sendOp{srv: s}
+		o.Done = func(_ *queue.Op, err error) { o.finished(err) }
+	}
+	o.c, o.r = c, replyTo(req)
 	o.isBatch, o.firstID = false, false
 	return o
 }
@@ -69,7 +66,7 @@ func (o *sendOp) release() {
 	if cap(o.buf) > sendBufferKeep {
 		o.buf = nil
 	}
-	sendOps.Put(o)
+	o.srv.sendOps.Put(o)
 }
 
 // fail answers with an error and releases the operation.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -69,7 +70,9 @@ type Server struct {
 	m    *metrics
 
 	topics    *topicTable
-	pulls     *pullPool
+	pulls     *pullQueue
+	sendOps   sync.Pool // of *sendOp
+	pullPool  sync.Pool // of *pull
 	handlers  map[int32]handler
 	warn      routeWarning
 	started   time.Time
@@ -94,10 +97,10 @@ func New(cfg Config, deps Deps) *Server {
 		resets:    newPendingResets(),
 		sendSlots: make(chan struct{}, maxHeldSends),
 	}
-	s.ids = message.NewIDGenerator(cfg.Advertise.Addr(), processID(), uint32(s.started.UnixNano()))
+	s.ids = message.NewIDGenerator(cfg.Advertise.Addr(), rand.IntN(1<<16), uint32(s.started.UnixNano()))
 	s.m = newMetrics(cfg.Registerer, s)
 	s.topics = newTopicTable(s)
-	s.pulls = newPullPool()
+	s.pulls = newPullQueue()
 	s.handlers = s.table()
 	return s
 }

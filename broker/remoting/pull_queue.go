@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// pullPool works off pulls with a fixed number of goroutines. Its list takes any number of pulls without memory of its own, so that
+// pullQueue works off pulls with a fixed number of goroutines. Its list takes any number of pulls without memory of its own, so that
 // the log's delivery goroutine never blocks when it wakes waiters.
-type pullPool struct {
+type pullQueue struct {
 	workers int
 
 	mu         sync.Mutex // guards the list
@@ -19,13 +19,13 @@ type pullPool struct {
 	closed     bool
 }
 
-func newPullPool() *pullPool {
-	p := &pullPool{workers: max(4, 2*runtime.GOMAXPROCS(0))}
+func newPullQueue() *pullQueue {
+	p := &pullQueue{workers: max(4, 2*runtime.GOMAXPROCS(0))}
 	p.ready.L = &p.mu
 	return p
 }
 
-func (pp *pullPool) push(p *pull) {
+func (pp *pullQueue) push(p *pull) {
 	p.next = nil
 	pp.mu.Lock()
 	if pp.tail == nil {
@@ -39,7 +39,7 @@ func (pp *pullPool) push(p *pull) {
 }
 
 // pop blocks until there is a pull; nil means that the pool is closed.
-func (pp *pullPool) pop() *pull {
+func (pp *pullQueue) pop() *pull {
 	pp.mu.Lock()
 	defer pp.mu.Unlock()
 	for pp.head == nil {
@@ -56,7 +56,7 @@ func (pp *pullPool) pop() *pull {
 	return p
 }
 
-func (pp *pullPool) run(ctx context.Context) error {
+func (pp *pullQueue) run(ctx context.Context) error {
 	var g errgroup.Group
 	for range pp.workers {
 		g.Go(func() error {
