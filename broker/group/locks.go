@@ -1,6 +1,7 @@
 package group
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -26,8 +27,9 @@ type Locks struct {
 	trusted time.Time               // before this instant a client may trust a lock that this table never saw
 	existed func(group string) bool // whether the group was there before this start
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	groups map[string]map[QueueID]*lock
+	swept  time.Time // when locks that had run out were last dropped
 }
 
 type lock struct {
@@ -51,6 +53,7 @@ func (l *Locks) Lock(group, clientID string, queues []QueueID) []QueueID {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.sweepLocked(now)
 	table := l.groups[group]
 	if table == nil {
 		table = map[QueueID]*lock{}
@@ -72,6 +75,20 @@ func (l *Locks) Lock(group, clientID string, queues []QueueID) []QueueID {
 		held = append(held, q)
 	}
 	return held
+}
+
+// sweepLocked drops, once per lease, the locks that have run out: of clients that died, and of topics that are gone.
+func (l *Locks) sweepLocked(now time.Time) {
+	if now.Sub(l.swept) < LockLease {
+		return
+	}
+	l.swept = now
+	for group, table := range l.groups {
+		maps.DeleteFunc(table, func(_ QueueID, k *lock) bool { return now.Sub(k.renewed) >= LockLease })
+		if len(table) == 0 {
+			delete(l.groups, group)
+		}
+	}
 }
 
 // Unlock gives up the queues that the client holds; others are left alone.

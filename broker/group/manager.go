@@ -63,6 +63,10 @@ type ConsumerData struct {
 	MessageModel     string // CLUSTERING or BROADCASTING
 	ConsumeFromWhere string
 	Subscriptions    []Subscription
+	// KeepSubscriptions says that Subscriptions is not filled in: the group's stay as they are.
+	KeepSubscriptions bool
+	// Quiet says that the group's members do not want to be told of changes.
+	Quiet bool
 }
 
 // Member is a client as the member of a group.
@@ -89,6 +93,7 @@ type Manager struct {
 
 type consumerGroup struct {
 	consumeType, messageModel, consumeFromWhere string
+	quiet                                       bool
 
 	members map[string]*Member
 	ids     []string // sorted; replaced, never changed
@@ -130,7 +135,7 @@ func (m *Manager) joinLocked(id Identity, d *ConsumerData, now time.Time) bool {
 		g = &consumerGroup{members: map[string]*Member{}, subs: map[string]*Subscription{}}
 		m.consumers[d.Group] = g
 	}
-	g.consumeType, g.messageModel, g.consumeFromWhere = d.ConsumeType, d.MessageModel, d.ConsumeFromWhere
+	g.consumeType, g.messageModel, g.consumeFromWhere, g.quiet = d.ConsumeType, d.MessageModel, d.ConsumeFromWhere, d.Quiet
 	old, known := g.members[id.ClientID]
 	switch {
 	case !known:
@@ -141,6 +146,9 @@ func (m *Manager) joinLocked(id Identity, d *ConsumerData, now time.Time) bool {
 			m.cfg.Logger.Info("consumer has a new connection", "group", d.Group, "client_id", id.ClientID, "addr", id.Conn.RemoteAddr())
 		}
 		old.Identity, old.LastSeen = id, now
+	}
+	if d.KeepSubscriptions {
+		return !known
 	}
 	return g.subscribeLocked(d.Subscriptions) || !known
 }
@@ -267,7 +275,7 @@ type notification struct {
 
 func (m *Manager) notificationLocked(name string) notification {
 	n := notification{group: name}
-	if g := m.consumers[name]; g != nil {
+	if g := m.consumers[name]; g != nil && !g.quiet {
 		for _, mem := range g.members {
 			n.conns = append(n.conns, mem.Conn)
 		}
