@@ -1,8 +1,6 @@
 package queue
 
 import (
-	"sync/atomic"
-
 	"github.com/varvemq/varve/broker/wal"
 )
 
@@ -28,7 +26,7 @@ type Cursor struct {
 
 // Op is one WAL record: messages for any number of queues, and cursors. It is the caller's, who may pool it: after Done
 // was called, or Append has returned an error, it can be changed and used again. The zero value with Batches and Done
-// set is ready. It is its own waiter at the WAL, so that appending needs no memory of its own.
+// set is ready.
 type Op struct {
 	Batches []Batch
 	Cursors []Cursor
@@ -42,11 +40,16 @@ type Op struct {
 	// error it is unknown whether they will be found after a restart.
 	Done func(op *Op, err error)
 
-	log     *Log
-	parts   []wal.Part
-	keys    []uint32 // upper halves of key hashes
-	locked  []*Queue // distinct, by ordinal
-	ends    []uint64
-	at      wal.Appended
-	indexed atomic.Bool // the appender has put the record into the index
+	parts  []wal.Part
+	keys   []uint32 // upper halves of key hashes
+	locked []*Queue // distinct, by ordinal
+	skips  []skip   // declared holes
+}
+
+// skip is a part of an operation: the queue continues count offsets later.
+type skip struct {
+	queue *Queue
+	base  uint64
+	count uint32
+	bytes [8]byte // the part's payload
 }

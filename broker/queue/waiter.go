@@ -33,8 +33,7 @@ type Waiter struct {
 	Wake func(w *Waiter, reason WakeReason)
 
 	queue      *Queue
-	next, prev *Waiter // in the queue's list, guarded by queue.waitMu; next also in a list of those to be woken
-	reason     WakeReason
+	next, prev *Waiter       // in the queue's list, guarded by queue.waitMu; next also in a list of those to be woken
 	state      atomic.Uint32 // whoever moves it from waiting owns the waiter
 	heapIndex  int           // + 1, 0: not in it; guarded by timers.mu
 }

@@ -1,0 +1,42 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/varvemq/varve/broker/wal"
+	"github.com/varvemq/varve/internal/message"
+)
+
+// skipParts is how many queues one record declares holes in.
+const skipParts = 200
+
+// Recovery tells what the WAL found when it was opened: whether a machine was lost with data of async topics.
+func (l *Log) Recovery() wal.Recovery { return l.w().Recovery() }
+
+// SkipAfterLoss is for a start after which Recovery reports MachineLost: of the given queues, those that may take
+// messages in mode async, offsets may have been shown and lost. Each continues at an offset that cannot have been used,
+// and reads in between answer NoMatch with Next behind them. That is durable when SkipAfterLoss returns nil, and the loss is settled:
+// it is not reported again. Call it before the queues are written to.
+func (l *Log) SkipAfterLoss(ctx context.Context, queues []*Queue) error {
+	count := l.w().Recovery().AsyncCap/message.MinSize + 1
+	if count > math.MaxUint32/2 {
+		return fmt.Errorf("queue: skip after loss: %d offsets: %w", count, ErrInvalidOp)
+	}
+	for len(queues) > 0 {
+		n := min(len(queues), skipParts)
+		op := Op{Sync: true, Internal: true}
+		for _, q := range queues[:n] {
+			op.skips = append(op.skips, skip{queue: q, count: uint32(count)})
+		}
+		if err := l.AppendWait(ctx, &op); err != nil {
+			return fmt.Errorf("queue: skip after loss: %w", err)
+		}
+		queues = queues[n:]
+	}
+	if err := l.w().SettleLoss(ctx); err != nil {
+		return fmt.Errorf("queue: skip after loss: %w", err)
+	}
+	return nil
+}
