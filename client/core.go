@@ -33,6 +33,7 @@ type core struct {
 type serverRequests struct {
 	membersChanged func(group string)
 	resetOffsets   func(group, topic string, offsets map[Queue]int64)
+	connected      func() // a connection was made
 }
 
 // clientCount makes client ids of one process differ.
@@ -47,6 +48,11 @@ func newCore(cfg *config) *core {
 	}
 	c.server.Store(rand.Uint32()) //nolint:gosec // spreads load
 	c.net = newNetwork(cfg, c.serve)
+	c.net.connected = func() {
+		if c.notify.connected != nil {
+			c.notify.connected()
+		}
+	}
 	c.routes = newRouteTable(c)
 	c.life.every(cfg.routeInterval, c.routes.refresh)
 	return c

@@ -27,6 +27,8 @@ type network struct {
 	cfg   *config
 	serve func(*conn, *remoting.Command)
 	wg    sync.WaitGroup // readers and writers
+	// connected is called, if it is not nil, after a connection was made. It must not block.
+	connected func()
 
 	mu     sync.Mutex
 	peers  map[string]*peer   // guarded by mu
@@ -115,6 +117,9 @@ func (n *network) connect(ctx context.Context, addr string, p *peer) (*conn, err
 	p.failures, p.lastErr = 0, nil
 	c := newConn(addr, nc, n.serve)
 	p.conn = c
+	if n.connected != nil {
+		n.connected()
+	}
 	n.conns[c] = struct{}{}
 	n.wg.Add(2)
 	go func() {
