@@ -162,7 +162,9 @@ func (w *WAL) loadHeader(f *logFile) error {
 		if s.off < 0 || s.n < 0 || s.off+s.n < s.off {
 			return corrupt(f.name, closeMarkOffset, "bad place of a section")
 		}
-		end = max(end, s.off+s.n)
+		if s.n > 0 {
+			end = max(end, s.off+s.n)
+		}
 	}
 	if end > size {
 		return fmt.Errorf("%s: %d bytes instead of %d: %w", f.name, size, end, ErrTruncated)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/varvemq/varve/internal/vfs"
@@ -106,14 +107,17 @@ func (w *WAL) takeSpare() (spare, error) {
 			kick(w.keeperKick)
 			return s, nil
 		}
-		failing := w.spareErr != nil
+		spareErr := w.spareErr
 		w.mu.Unlock()
 		if err := w.failed(); err != nil {
 			return spare{}, err
 		}
+		if spareErr != nil && !errors.Is(spareErr, syscall.ENOSPC) {
+			return spare{}, spareErr
+		}
 		kick(w.keeperKick)
 		var stop chan struct{}
-		if failing {
+		if spareErr != nil {
 			stop = w.stopping
 		}
 		select {
