@@ -42,14 +42,34 @@ type pull struct {
 }
 
 // pullMessage serves PULL_MESSAGE and LITE_PULL_MESSAGE. (PullMessageProcessor in RocketMQ's broker.)
-func (s *Server) pullMessage(_ context.Context, c *conn, req *wire.Command) {
-	r := replyTo(req)
+func (s *Server) pullMessage(ctx context.Context, c *conn, req *wire.Command) {
 	var h wire.PullMessageHeader
 	if err := h.Decode(req); err != nil {
-		c.respondError(r, err)
+		c.respondError(replyTo(req), err)
 		return
 	}
-	p, err := s.newPull(c, r, &h)
+	if _, ok := s.deps.Metadata.Group(string(h.ConsumerGroup)); !ok {
+		c.runSlow(ctx, handler{slow: s.firstPull}, req.Clone())
+		return
+	}
+	s.startPull(c, replyTo(req), &h)
+}
+
+// firstPull makes the group of a pull that comes before any heartbeat of the group, so that what the pull commits is not lost. It answers by itself.
+func (s *Server) firstPull(ctx context.Context, c *conn, req *wire.Command) (*wire.Command, error) {
+	var h wire.PullMessageHeader
+	if err := h.Decode(req); err != nil {
+		return nil, err
+	}
+	if err := s.createGroup(ctx, string(h.ConsumerGroup)); err != nil {
+		return nil, err
+	}
+	s.startPull(c, replyTo(req), &h)
+	return answered, nil
+}
+
+func (s *Server) startPull(c *conn, r reply, h *wire.PullMessageHeader) {
+	p, err := s.newPull(c, r, h)
 	if err != nil {
 		c.respondError(r, err)
 		return
