@@ -11,6 +11,7 @@ import (
 	"os" //nolint:depguard // an object store is not part of the crash model of internal/vfs; its own suite covers it
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Dir is a [Store] in a directory. An object is a file, written under a temporary name, fsynced, and put in its place by rename(2), or by link(2) if it must not
@@ -40,7 +41,7 @@ func (d *Dir) fault(op, key string, err error) error {
 	if Class(err) == nil {
 		class := classifyLocal(err)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR) && op != "put":
 			class = ErrNotFound
 		case errors.Is(err, fs.ErrExist):
 			class = ErrPrecondition
@@ -270,13 +271,20 @@ func (d *Dir) Delete(ctx context.Context, keys ...string) error {
 		if err == nil {
 			err = alive(ctx)
 		}
+		if err != nil {
+			return d.fault("delete", key, err)
+		}
+		st, err := os.Lstat(d.path(key))
+		if err == nil && !st.Mode().IsRegular() {
+			continue // a directory of other keys: there is no such object
+		}
 		if err == nil {
 			err = os.Remove(d.path(key))
 		}
 		switch {
 		case err == nil:
 			dirs[filepath.Dir(d.path(key))] = struct{}{}
-		case !errors.Is(err, fs.ErrNotExist):
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 			return d.fault("delete", key, err)
 		}
 	}

@@ -81,11 +81,13 @@ func classifyHTTP(code string, status int) error {
 
 // classifyLocal classifies an error that is not an answer of a server.
 func classifyLocal(err error) error {
-	var netErr net.Error
+	var op *net.OpError
+	var dns *net.DNSError
+	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ENOSPC),
-		errors.As(err, &netErr):
+		errors.As(err, &op), errors.As(err, &dns), errors.As(err, &timeout) && timeout.Timeout():
 		return ErrTransient
 	default:
 		return ErrFatal

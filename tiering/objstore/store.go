@@ -35,7 +35,8 @@ type Store interface {
 
 // PutOptions are the conditions of a Put.
 type PutOptions struct {
-	// IfNoneMatch creates the object only if there is none; otherwise [ErrPrecondition] is returned.
+	// IfNoneMatch creates the object only if there is none; otherwise [ErrPrecondition] is returned. The drivers of servers repeat a request whose answer
+	// was lost: then ErrPrecondition may mean that this very Put has written the object. Who must know reads it.
 	IfNoneMatch bool
 }
 
@@ -72,8 +73,13 @@ func ValidateKey(key string) error {
 // checkPrefix is where Check writes.
 const checkPrefix = ".varve-check/"
 
+// checkTimeout bounds Check.
+const checkTimeout = 30 * time.Second
+
 // check writes, reads and deletes a small object.
 func check(ctx context.Context, s Store) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	content := rand.Text()
 	key := checkPrefix + content
 	defer func() {

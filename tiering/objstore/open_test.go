@@ -1,0 +1,154 @@
+package objstore
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ url, want string }{
+		{"", "empty URL"},
+		{"gs://bucket", `unknown scheme "gs"`},
+		{"s3:///prefix", "no bucket"},
+		{"minio://host:9000", "no bucket"},
+		{"minio:///bucket", "no host"},
+		{"s3://key:SECRET@bucket", "credentials do not belong"},
+		{"s3://bucket?endpoint=http://key:SECRET@host", "without credentials"},
+		{"s3://bucket?colour=blue", "colour"},
+		{"minio://host/bucket?secure=perhaps", "perhaps"},
+		{"s3://bucket/a/../b", "prefix"},
+		{"file://elsewhere/path", "file:///path"},
+		{"s3://key:SECRET\x7f@bucket", "cannot be parsed"},
+	} {
+		_, err := Open(t.Context(), tt.url)
+		if !errors.Is(err, ErrInvalid) || !errors.Is(err, ErrFatal) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("Open(%q) = %v, want %q", tt.url, err, tt.want)
+		}
+	}
+	if _, err := OpenWith(t.Context(), "mem:", Options{AccessKey: "a", DialTimeout: -1}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "dial_timeout") {
+		t.Error(err)
+	}
+}
+
+// TestUnreachable: a closed port is an error in bounded time that names the store and no secret.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range []string{"s3://bucket/p?endpoint=http://" + addr, "minio://" + addr + "/bucket/p?secure=false"} {
+		t.Run(u[:5], func(t *testing.T) {
+			t.Parallel()
+			s, err := OpenWith(t.Context(), u, Options{AccessKey: "access", SecretKey: "SECRET"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			err = s.Check(t.Context())
+			if !errors.Is(err, ErrTransient) || !Retriable(err) || !strings.Contains(err.Error(), u) || strings.Contains(err.Error(), "SECRET") {
+				t.Errorf("Check = %v", err)
+			}
+			if d := time.Since(begin); d > 10*time.Second {
+				t.Errorf("took %v", d)
+			}
+		})
+	}
+}
+
+func TestClassifyHTTP(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		code   string
+		status int
+		want   error
+	}{
+		{"NoSuchKey", 404, ErrNotFound},
+		{"", 404, ErrNotFound},
+		{"NoSuchBucket", 404, ErrNotFound},
+		{"PreconditionFailed", 412, ErrPrecondition},
+		{"ConditionalRequestConflict", 409, ErrPrecondition},
+		{"SlowDown", 503, ErrThrottled},
+		{"", 429, ErrThrottled},
+		{"", 503, ErrTransient},
+		{"InternalError", 500, ErrTransient},
+		{"RequestTimeout", 400, ErrTransient},
+		{"AccessDenied", 403, ErrFatal},
+		{"InvalidAccessKeyId", 403, ErrFatal},
+		{"", 200, nil},
+	} {
+		if got := classifyHTTP(tt.code, tt.status); !errors.Is(got, tt.want) {
+			t.Errorf("classifyHTTP(%q, %d) = %v, want %v", tt.code, tt.status, got, tt.want)
+		}
+	}
+}
+
+// TestDirCrash: what a crash in the middle of a Put leaves is neither listed nor in the way.
+func TestDirCrash(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	d, err := OpenDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "a"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "a", tempPrefix+"X"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put(t, d, "a/o", "whole")
+	for info, err := range d.List(t.Context(), "") {
+		if err != nil || info.Key != "a/o" {
+			t.Errorf("listed %+v, %v", info, err)
+		}
+	}
+	// Keys below an object, and the directory of one, are no objects.
+	if _, err := d.Head(t.Context(), "a/o/p"); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := d.Get(t.Context(), "a", 0, -1); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if err := d.Delete(t.Context(), "a", "a/o/p"); err != nil {
+		t.Error(err)
+	}
+	if err := PutBytes(t.Context(), d, "a/o/p", nil, PutOptions{}); !errors.Is(err, ErrFatal) {
+		t.Error(err)
+	}
+	if got := get(t, d, "a/o", 0, -1); got != "whole" {
+		t.Error(got)
+	}
+}
+
+// TestDirUnusable: Check names a directory that cannot be written.
+func TestDirUnusable(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "store")
+	d, err := OpenDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(root); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(root, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Check(t.Context()); err == nil || !strings.Contains(err.Error(), root) {
+		t.Errorf("Check = %v", err)
+	}
+	if _, err := Open(t.Context(), root); err == nil {
+		t.Skip("a file opens as a store; Check refuses it")
+	}
+}
