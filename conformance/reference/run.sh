@@ -113,7 +113,7 @@ grep 'boot success' "$home/broker.log" || { cat "$home/broker.log" >&2; exit 1; 
 
 if "$hold"; then
   echo "VARVE_NAMESRV=127.0.0.1:$port, files in $home"
-  cat >/dev/null
+  while read -r _; do :; done # a builtin, so that a signal is not kept waiting
   exit 0
 fi
 
