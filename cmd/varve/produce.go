@@ -138,7 +138,7 @@ func fileBody(name string, in io.Reader) iter.Seq2[[]byte, error] {
 			yield(body, err)
 			return
 		}
-		yield(os.ReadFile(name)) //nolint:gosec // the user names the file
+		yield(os.ReadFile(name))
 	}
 }
 
