@@ -109,7 +109,7 @@ func topicRequest(req *wire.Command) (*metadata.Topic, map[string]string, error)
 // parseAttributes reads "+key=value,-key". The sign stays part of the key.
 func parseAttributes(in string) (map[string]string, error) {
 	changes := map[string]string{}
-	for _, item := range strings.Split(in, ",") {
+	for item := range strings.SplitSeq(in, ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			continue
 		}

@@ -13,16 +13,16 @@ import (
 const youngTopic = 72 * time.Hour
 
 // namedQueue finds the queue of an offset request, also one that is only written or no longer in use.
-func (s *Server) namedQueue(h *wire.OffsetHeader) (*topicInfo, *queue.Queue, error) {
+func (s *Server) namedQueue(h *wire.OffsetHeader) (*queue.Queue, error) {
 	info, ok := s.topics.lookup(h.Topic)
 	if !ok {
-		return nil, nil, status(wire.RespTopicNotExist, "topic[%s] not exist, apply first please!", h.Topic)
+		return nil, status(wire.RespTopicNotExist, "topic[%s] not exist, apply first please!", h.Topic)
 	}
 	q := s.queue(info, h.QueueID)
 	if q == nil {
-		return nil, nil, status(wire.RespInvalidParameter, "queueId[%d] is illegal, topic[%s] has %d queues", h.QueueID, h.Topic, info.meta.Queues())
+		return nil, status(wire.RespInvalidParameter, "queueId[%d] is illegal, topic[%s] has %d queues", h.QueueID, h.Topic, info.meta.Queues())
 	}
-	return info, q, nil
+	return q, nil
 }
 
 // offsetResponse is a successful response with one number.
@@ -38,7 +38,7 @@ func (s *Server) maxOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
 	if err := h.Decode(req); err != nil {
 		return nil, err
 	}
-	_, q, err := s.namedQueue(&h)
+	q, err := s.namedQueue(&h)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (s *Server) minOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
 	if err := h.Decode(req); err != nil {
 		return nil, err
 	}
-	_, q, err := s.namedQueue(&h)
+	q, err := s.namedQueue(&h)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (s *Server) searchOffset(ctx context.Context, _ *conn, req *wire.Command) (
 	if err := h.Decode(req); err != nil {
 		return nil, err
 	}
-	_, q, err := s.namedQueue(&h)
+	q, err := s.namedQueue(&h)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Server) earliestStoreTime(ctx context.Context, _ *conn, req *wire.Comma
 	if err := h.Decode(req); err != nil {
 		return nil, err
 	}
-	_, q, err := s.namedQueue(&h)
+	q, err := s.namedQueue(&h)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *Server) queryConsumerOffset(_ *conn, req *wire.Command) (*wire.Command,
 	if !ok {
 		return nil, status(wire.RespQueryNotFound, "Not found, the topic does not exist")
 	}
-	_, q, err := s.namedQueue(&h)
+	q, err := s.namedQueue(&h)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (s *Server) updateConsumerOffset(_ *conn, req *wire.Command) (*wire.Command
 	if !ok {
 		return nil, status(wire.RespSubscriptionGroupNotExist, "Group %s not exist!", h.ConsumerGroup)
 	}
-	_, q, err := s.namedQueue(&h)
+	q, err := s.namedQueue(&h)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (s *Server) sendMessageBack(ctx context.Context, _ *conn, req *wire.Command
 	if info.meta.Perm&permWrite == 0 || info.meta.WriteQueues <= 0 {
 		return nil, status(wire.RespNoPermission, "the topic[%s] sending message is forbidden", info.meta.Name)
 	}
-	fields.Topic, fields.QueueID = info.meta.Name, rand.Int32N(info.meta.WriteQueues)
+	fields.Topic, fields.QueueID = info.meta.Name, rand.Int32N(info.meta.WriteQueues) //nolint:gosec // spreads the load, nothing more
 	fields.StoreHost = s.cfg.Advertise
 	return nil, s.appendMessage(ctx, fields, level)
 }
