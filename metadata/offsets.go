@@ -311,7 +311,7 @@ func (c *OffsetCommitter) Each(group string, fn func(ordinal uint32, offset int6
 	}
 }
 
-// Pending returns the number of chunks that etcd does not have yet.
+// Pending returns the number of chunks that etcd does not have yet; one that was changed again while it is being written counts twice.
 func (c *OffsetCommitter) Pending() int { return int(c.pending.Load()) }
 
 // Forget removes queues of deleted topics from all groups; etcd learns of it with the next flush. Ordinals are never used again, so that a crash in
