@@ -167,6 +167,7 @@ func (c *conn) respondStatus(r reply, code int32, remark string) {
 // respondError answers with the code that err maps to.
 func (c *conn) respondError(r reply, err error) {
 	code, remark := statusOf(err)
+	c.log.Debug("request refused", "code", code, "remark", remark)
 	c.respondStatus(r, code, remark)
 }
 

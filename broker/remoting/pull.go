@@ -92,8 +92,8 @@ func (s *Server) newPull(c *conn, r reply, h *wire.PullMessageHeader) (*pull, er
 		return nil, err
 	case info.meta.Perm&permRead == 0:
 		return nil, status(wire.RespNoPermission, "the topic[%s] pulling message is forbidden", h.Topic)
-	case h.QueueOffset < 0 || h.MaxMsgNums <= 0:
-		return nil, status(wire.RespInvalidParameter, "queueOffset %d or maxMsgNums %d is illegal", h.QueueOffset, h.MaxMsgNums)
+	case h.QueueOffset < 0:
+		return nil, status(wire.RespInvalidParameter, "queueOffset %d is illegal", h.QueueOffset)
 	case h.SysFlag&wire.PullFlagClassFilter != 0:
 		return nil, status(wire.RespSystemError, "class filters are not supported")
 	}
@@ -108,8 +108,9 @@ func (s *Server) newPull(c *conn, r reply, h *wire.PullMessageHeader) (*pull, er
 		p.waiter.Wake = func(_ *queue.Waiter, reason queue.WakeReason) { p.woken(reason) }
 	}
 	p.c, p.r, p.group, p.q, p.queueID = c, r, groupName, q, h.QueueID
+	// The Go client's poll asks for no message at all and takes one, as RocketMQ's broker has it.
 	p.req = queue.ReadRequest{
-		Offset: uint64(h.QueueOffset), MaxMessages: int(min(h.MaxMsgNums, pullMaxMessages)), MaxBytes: pullDefaultBytes, Filter: match,
+		Offset: uint64(h.QueueOffset), MaxMessages: int(min(max(h.MaxMsgNums, 1), pullMaxMessages)), MaxBytes: pullDefaultBytes, Filter: match,
 	}
 	if h.MaxMsgBytes > 0 {
 		p.req.MaxBytes = int(min(h.MaxMsgBytes, pullMaxBytes))
