@@ -185,26 +185,43 @@ func seeds(n uint64) []uint64 {
 // works on, stops again, and opens again.
 func TestCrashEverywhere(t *testing.T) {
 	t.Parallel()
+	everywhere(t, seeds(2), func(rng *rand.Rand, op vfs.Op, at int) vfs.Fate {
+		if op.N < at {
+			return vfs.Fate{}
+		}
+		return vfs.Fate{Stop: true, Partial: rng.IntN(op.Len + 1)}
+	})
+}
+
+// TestFailEverywhere fails every operation in turn, once; what a failed sync was to write never reaches the disk, so that
+// an acknowledgement after it is found out by the power cut.
+func TestFailEverywhere(t *testing.T) {
+	t.Parallel()
+	everywhere(t, seeds(1), func(rng *rand.Rand, op vfs.Op, at int) vfs.Fate {
+		if op.N != at {
+			return vfs.Fate{}
+		}
+		return vfs.Fate{Err: vfs.ErrInjected, Partial: rng.IntN(op.Len + 1)}
+	})
+}
+
+func everywhere(t *testing.T, seeds []uint64, fate func(rng *rand.Rand, op vfs.Op, at int) vfs.Fate) {
+	t.Helper()
 	for _, kill := range []bool{true, false} {
-		for _, seed := range seeds(2) {
+		for _, seed := range seeds {
 			name := "cut"
 			if kill {
 				name = "kill"
 			}
 			t.Run(name+"/"+strconv.FormatUint(seed, 10), func(t *testing.T) {
 				t.Parallel()
-				ops := 0
-				for at := 1; at <= ops || at == 1; at++ {
-					n, err := crashAt(seed, at, kill)
-					if err != nil {
-						t.Fatalf("seed %d, stopped at operation %d: %v", seed, at, err)
-					}
-					if at == 1 {
-						n, err = crashAt(seed, 1<<30, kill)
-						if err != nil {
-							t.Fatalf("seed %d, never stopped: %v", seed, err)
-						}
-						ops = n
+				ops, err := faultAt(seed, 1<<30, kill, fate)
+				if err != nil {
+					t.Fatalf("seed %d, without a fault: %v", seed, err)
+				}
+				for at := 1; at <= ops; at++ {
+					if _, err := faultAt(seed, at, kill, fate); err != nil {
+						t.Fatalf("seed %d, fault at operation %d: %v", seed, at, err)
 					}
 				}
 			})
@@ -212,27 +229,19 @@ func TestCrashEverywhere(t *testing.T) {
 	}
 }
 
-func crashAt(seed uint64, at int, kill bool) (ops int, err error) {
+func faultAt(seed uint64, at int, kill bool, fate func(rng *rand.Rand, op vfs.Op, at int) vfs.Fate) (ops int, err error) {
 	rng := rand.New(rand.NewPCG(seed, uint64(at)))
 	workRNG := rand.New(rand.NewPCG(seed, 0))
-	var mu sync.Mutex // of rng in the hook
-	stopAt := func(at int) func(vfs.Op) vfs.Fate {
+	var mu sync.Mutex // of hookRNG
+	hookRNG := rand.New(rand.NewPCG(seed, uint64(at)+1<<40))
+	hook := func(at int) func(vfs.Op) vfs.Fate {
 		return func(op vfs.Op) vfs.Fate {
-			if op.N < at {
-				return vfs.Fate{}
-			}
 			mu.Lock()
 			defer mu.Unlock()
-			return vfs.Fate{Stop: true, Partial: rng.IntN(op.Len + 1)}
+			return fate(hookRNG, op, at)
 		}
 	}
-	leave := func(fs *vfs.Crash) *vfs.Crash {
-		if kill {
-			return fs.Kill()
-		}
-		return fs.Crash(rng)
-	}
-	fs := vfs.NewCrash(stopAt(at))
+	fs := vfs.NewCrash(hook(at))
 	m := &model{}
 	// The first process works, closes and opens again.
 	for range 2 {
@@ -242,11 +251,16 @@ func crashAt(seed uint64, at int, kill bool) (ops int, err error) {
 	}
 	ops = fs.Ops()
 	for i := range 3 {
-		fs = leave(fs)
-		if i < 2 {
-			fs.SetHook(stopAt(1 + rng.IntN(80)))
+		if kill && i < 2 {
+			fs = fs.Kill()
+		} else {
+			// After kills, too, the power goes at last: what a recovery has kept is durable.
+			fs = fs.Crash(rng)
 		}
-		if err := m.run(fs, rng, kill, 15); err != nil {
+		if i < 2 {
+			fs.SetHook(hook(1 + rng.IntN(80)))
+		}
+		if err := m.run(fs, rng, kill && i < 2, 15); err != nil {
 			return 0, fmt.Errorf("after crash %d: %w; files %s", i+1, err, strings.Join(fs.Names(), " "))
 		}
 	}
