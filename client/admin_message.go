@@ -126,7 +126,7 @@ func (a *Admin) viewByPlace(ctx context.Context, topic, id string) (*MessageExt,
 	cmd.Ext.Add("topic", topic)
 	reply, err := a.core.request(ctx, "view message", host.String(), &cmd)
 	if c := codeOf(err); c == CodeSystemError || errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilerr,nilnil // RocketMQ's answer for a message that is not there
+		return nil, nil //nolint:nilnil // RocketMQ's answer for a message that is not there
 	}
 	if err != nil {
 		return nil, err

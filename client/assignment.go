@@ -190,7 +190,7 @@ func (a *assignment) fetch(ctx context.Context) (*pulled, int, error) {
 	moved := a.era != era
 	a.mu.Unlock()
 	if moved {
-		return nil, era, nil //nolint:nilerr // the answer, or its failure, no longer matters
+		return nil, era, nil // the answer, or its failure, no longer matters
 	}
 	return got, era, err
 }

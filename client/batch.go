@@ -32,7 +32,7 @@ const maxPooledBatch = 1 << 20
 var batches = sync.Pool{New: func() any { return new(batch) }} //nolint:gochecknoglobals // a cache without content
 
 func newBatch(now time.Time) *batch {
-	b := batches.Get().(*batch) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	b := batches.Get().(*batch) // the pool holds nothing else
 	b.born = now
 	return b
 }

@@ -33,7 +33,7 @@ func (c *PushConsumer) work(ctx context.Context) {
 // handleOne handles a message, and sends it back if that fails.
 func (c *PushConsumer) handleOne(ctx context.Context, j job) {
 	unwrapRetry(j.m)
-	err := c.call(j.a.handling, j.m)
+	err := c.call(j.a.handling, j.m) //nolint:contextcheck // ends with the queue, not with the worker
 	if err == nil {
 		j.a.handled(j.slot)
 		return

@@ -65,10 +65,10 @@ func (s *fakeServer) consumer(h Handler, opts ...Option) *PushConsumer {
 	return c
 }
 
-func (s *fakeServer) committed(topic string, queue int) int64 {
+func (s *fakeServer) committed() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, ok := s.offsets[fmt.Sprintf("%s@%d", topic, queue)]; ok {
+	if n, ok := s.offsets["t@0"]; ok {
 		return n
 	}
 	return -1
@@ -133,8 +133,8 @@ func TestGracefulRelease(t *testing.T) {
 	}
 	close(finish)
 	<-closed
-	if n := handled.Load(); n != 3 || s.committed("t", 0) != 3 {
-		t.Errorf("%d handled, %d committed", n, s.committed("t", 0))
+	if n := handled.Load(); n != 3 || s.committed() != 3 {
+		t.Errorf("%d handled, %d committed", n, s.committed())
 	}
 	if s.count(remoting.ReqUnregisterClient) == 0 {
 		t.Error("no goodbye")
@@ -161,9 +161,9 @@ func TestCommitStopsAtTheFirstUnhandled(t *testing.T) {
 		return nil
 	}, WithConcurrency(2), WithCommitInterval(10*time.Millisecond))
 	eventually(t, "all others", func() bool { return handled.Load() == 9 })
-	eventually(t, "commit", func() bool { return s.committed("t", 0) == 4 })
+	eventually(t, "commit", func() bool { return s.committed() == 4 })
 	close(stuck)
-	eventually(t, "commit all", func() bool { return s.committed("t", 0) == 10 })
+	eventually(t, "commit all", func() bool { return s.committed() == 10 })
 	_ = c
 }
 
@@ -207,7 +207,7 @@ func TestSendBack(t *testing.T) {
 					return DeadLetter()
 				}
 			}, WithConcurrency(1), WithCommitInterval(10*time.Millisecond), WithMaxAttempts(7))
-			eventually(t, "commit", func() bool { return s.committed("t", 0) >= 4 })
+			eventually(t, "commit", func() bool { return s.committed() >= 4 })
 			mu.Lock()
 			defer mu.Unlock()
 			for i, level := range []int32{0, 5, -1, 0} {
@@ -263,7 +263,7 @@ func TestOffsetMoved(t *testing.T) {
 	if n := <-got; n != 1 {
 		t.Errorf("offset %d", n)
 	}
-	eventually(t, "commit", func() bool { return s.committed("t", 0) == 2 })
+	eventually(t, "commit", func() bool { return s.committed() == 2 })
 	reset := &remoting.Command{Code: remoting.ReqResetConsumerClientOffset, Flag: remoting.FlagOneway}
 	reset.Ext.Add("group", "g")
 	reset.Ext.Add("topic", "t")

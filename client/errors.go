@@ -98,7 +98,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes errors.Is(err, ErrNotFound) true for the codes that mean it.
 func (e *Error) Is(target error) bool {
-	if target != ErrNotFound { //nolint:errorlint // a target is compared by identity
+	if target != ErrNotFound {
 		return false
 	}
 	return e.Code == CodeQueryNotFound || e.Code == CodeTopicNotExist || e.Code == CodeGroupNotExist
@@ -111,8 +111,8 @@ func Retriable(err error) bool {
 	if errors.Is(err, ErrBufferFull) || errors.Is(err, ErrNoRoute) {
 		return true
 	}
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
 		return false
 	}
 	switch e.Code {
@@ -137,8 +137,8 @@ const (
 // up, or the broker failed in the middle of it. Sending such a message again
 // can store it twice.
 func OutcomeUnknown(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Unknown
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Unknown
 }
 
 // retrySafe reports whether a retry can neither fail for sure nor duplicate.
@@ -146,8 +146,7 @@ func retrySafe(err error) bool { return Retriable(err) && !OutcomeUnknown(err) }
 
 // codeOf returns the code that a server answered, CodeNone if none did.
 func codeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return CodeNone

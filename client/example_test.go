@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -41,9 +40,9 @@ func Example_orderProcessing() {
 		case client.OutcomeUnknown(err):
 			// It may have been stored. Sending it again could duplicate it, so
 			// the consumer has to tell duplicates by the order's state.
-			slog.Warn("unknown", "event", event, "error", err)
+			fmt.Println(event, "may have been sent:", err)
 		case err != nil:
-			slog.Error("not sent", "event", event, "error", err)
+			fmt.Println(event, "was not sent:", err)
 			return
 		default:
 			fmt.Println(event, "is", result.Queue, result.Offset)
@@ -61,7 +60,7 @@ func Example_orderProcessing() {
 		panic(err)
 	}
 	if err := consumer.Run(ctx); err != nil { // until interrupted; progress is committed then
-		slog.Error("consumer", "error", err)
+		fmt.Println("consumer:", err)
 	}
 }
 
@@ -76,7 +75,7 @@ func Example_logCollection() {
 		client.WithDuplicatesAllowed(),        // a line twice is better than a line lost
 		client.WithHooks(client.Hooks{BatchSent: // for metrics
 		func(_ string, messages, bytes int, took time.Duration, err error) {
-			slog.Debug("batch", "messages", messages, "bytes", bytes, "took", took, "error", err)
+			fmt.Println(messages, "messages", bytes, "bytes", took, err)
 		}}),
 	)
 	if err != nil {
@@ -89,16 +88,16 @@ func Example_logCollection() {
 		m := &client.Message{Topic: "logs", Tag: "app", Body: lines.Bytes()} // may be reused after SendAsync
 		err := producer.SendAsync(ctx, m, func(_ client.SendResult, err error) {
 			if err != nil {
-				slog.Error("line lost", "error", err)
+				fmt.Println("line lost:", err)
 			}
 		})
 		if err != nil {
-			slog.Error("line refused", "error", err)
+			fmt.Println("line refused:", err)
 		}
 	}
 	_ = producer.SendOneway(ctx, &client.Message{Topic: "logs", Tag: "heartbeat", Body: []byte("still here")})
 	if err := producer.Flush(ctx); err != nil {
-		slog.Error("flush", "error", err)
+		fmt.Println("flush:", err)
 	}
 }
 
@@ -127,7 +126,6 @@ func Example_notifications() {
 		client.WithConcurrency(8),
 		client.WithMaxAttempts(5),
 		client.WithConsumeFrom(client.First()),
-		client.WithLogger(slog.Default()),
 	)
 	if err != nil {
 		panic(err)
@@ -147,11 +145,11 @@ func Example_notifications() {
 		DeliverAt:  time.Now().Add(time.Minute), // not at once
 	})
 	if err != nil {
-		slog.Error("not sent", "error", err)
+		fmt.Println("not sent:", err)
 	}
 
 	if err := consumer.Run(ctx); err != nil {
-		slog.Error("consumer", "error", err)
+		fmt.Println("consumer:", err)
 	}
 }
 

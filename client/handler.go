@@ -36,8 +36,7 @@ func (v *verdict) Error() string {
 
 // levelOf returns the delay level that a handler's error asks for.
 func levelOf(err error) int {
-	var v *verdict
-	if errors.As(err, &v) {
+	if v, ok := errors.AsType[*verdict](err); ok {
 		return v.level
 	}
 	return 0

@@ -73,7 +73,7 @@ func (f *offsetFile) save() error {
 }
 
 func writeSynced(name string, b []byte) error {
-	w, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // the application names its file
+	w, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

@@ -173,9 +173,8 @@ func WithNameServers(addrs ...string) Option {
 	return common("WithNameServers", func(c *config) {
 		c.nameServers = nil
 		for _, a := range addrs {
-			for _, one := range strings.FieldsFunc(a, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
-				c.nameServers = append(c.nameServers, one)
-			}
+			c.nameServers = append(c.nameServers,
+				strings.FieldsFunc(a, func(r rune) bool { return r == ';' || r == ',' || r == ' ' })...)
 		}
 	})
 }

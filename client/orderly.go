@@ -46,7 +46,7 @@ func (a *assignment) handleInOrder(ctx context.Context, ms []*MessageExt, slots 
 // handleInPlace handles a message once and reports whether it is done with.
 func (a *assignment) handleInPlace(ctx context.Context, m *MessageExt) bool {
 	c := a.c
-	err := c.call(a.handling, m)
+	err := c.call(a.handling, m) //nolint:contextcheck // outlives ctx, which ends fetching
 	if err == nil {
 		return true
 	}

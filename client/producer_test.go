@@ -100,13 +100,14 @@ func TestSendAfterFailures(t *testing.T) {
 func TestReconnect(t *testing.T) {
 	t.Parallel()
 	s := newFake(t, 1)
-	p := s.producer()
+	gone := make(chan struct{}, 10)
+	p := s.producer(WithHooks(Hooks{Disconnected: func(string, error) { gone <- struct{}{} }}))
 	for range 5 {
 		if _, err := p.Send(t.Context(), &Message{Topic: "t"}); err != nil {
 			t.Fatal(err)
 		}
 		s.dropAll()
-		time.Sleep(10 * time.Millisecond)
+		<-gone
 	}
 	if n := s.connections(); n < 5 {
 		t.Errorf("%d connections", n)
@@ -116,12 +117,14 @@ func TestReconnect(t *testing.T) {
 func TestServerComesBack(t *testing.T) {
 	t.Parallel()
 	s := newFake(t, 1)
-	p := s.producer()
+	gone := make(chan struct{}, 10)
+	p := s.producer(WithHooks(Hooks{Disconnected: func(string, error) { gone <- struct{}{} }}))
 	if _, err := p.Send(t.Context(), &Message{Topic: "t"}); err != nil {
 		t.Fatal(err)
 	}
 	addr := s.addr()
 	s.close()
+	<-gone // before, the outcome of a send would be unknown
 	errs := make(chan error, 1)
 	go func() {
 		_, err := p.Send(t.Context(), &Message{Topic: "t"})
@@ -140,12 +143,13 @@ func TestServerComesBack(t *testing.T) {
 func TestServerAway(t *testing.T) {
 	t.Parallel()
 	s := newFake(t, 1)
-	p := s.producer(WithSendTimeout(200 * time.Millisecond))
+	gone := make(chan struct{}, 10)
+	p := s.producer(WithSendTimeout(200*time.Millisecond), WithHooks(Hooks{Disconnected: func(string, error) { gone <- struct{}{} }}))
 	if _, err := p.Send(t.Context(), &Message{Topic: "t"}); err != nil {
 		t.Fatal(err)
 	}
 	s.close()
-	time.Sleep(20 * time.Millisecond)
+	<-gone
 	_, err := p.Send(t.Context(), &Message{Topic: "t"})
 	if err == nil || !Retriable(err) || OutcomeUnknown(err) {
 		t.Errorf("retriable %v, unknown %v: %v", Retriable(err), OutcomeUnknown(err), err)

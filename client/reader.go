@@ -91,7 +91,7 @@ func (r *Reader) Open(ctx context.Context, topic string, from Position, opts ...
 			}
 		}
 	}
-	s := &Stream{reader: r, sub: sub, life: newLife(), ready: make(chan struct{}, 1)}
+	s := &Stream{reader: r, sub: sub, life: newLife(), ready: make(chan struct{}, 1)} //nolint:contextcheck // lives until Close
 	for _, q := range queues {
 		f := &fetcher{stream: s, queue: q, end: -1, wake: make(chan struct{}, 1)}
 		if f.next, err = r.core.locate(ctx, topic, q, from); err == nil && rc.untilEnd {

@@ -85,7 +85,7 @@ func (t *routeTable) get(ctx context.Context, topic string) (*route, error) {
 		if busy == nil {
 			fresh, err := t.fetch(ctx, topic)
 			if err != nil && r != nil && !errors.Is(err, ErrNoRoute) {
-				return r, nil //nolint:nilerr // an old route is better than none; fetch logs nothing, the use will tell
+				return r, nil // an old route is better than none; fetch logs nothing, the use will tell
 			}
 			return fresh, err
 		}
