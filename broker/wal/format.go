@@ -60,6 +60,7 @@ type fileHeader struct {
 	seq     uint64
 	base    Position
 	created int64
+	size    int64 // of the file when it got its name
 }
 
 // put fills a zeroed page.
@@ -71,6 +72,7 @@ func (h fileHeader) put(page []byte) {
 	le.PutUint64(page[32:], h.seq)
 	le.PutUint64(page[40:], uint64(h.base))
 	le.PutUint64(page[48:], uint64(h.created))
+	le.PutUint64(page[56:], uint64(h.size))
 	le.PutUint32(page[12:], headerCRC(page))
 }
 
@@ -88,13 +90,14 @@ func parseHeader(name string, page []byte) (fileHeader, error) {
 		return h, corrupt(name, 12, "bad header checksum")
 	case le.Uint32(page[8:]) != formatVersion:
 		return h, fmt.Errorf("%s: version %d: %w", name, le.Uint32(page[8:]), ErrVersion)
-	case !isZero(page[56:headerCovered]):
-		return h, corrupt(name, 56, "reserved bytes of the header are not zero")
+	case !isZero(page[64:headerCovered]):
+		return h, corrupt(name, 64, "reserved bytes of the header are not zero")
 	}
 	copy(h.uuid[:], page[16:])
 	h.seq = le.Uint64(page[32:])
 	h.base = Position(le.Uint64(page[40:]))
 	h.created = int64(le.Uint64(page[48:]))
+	h.size = int64(le.Uint64(page[56:]))
 	return h, nil
 }
 

@@ -148,6 +148,8 @@ func (w *WAL) loadHeader(f *logFile) error {
 		return corrupt(f.name, 16, "the uuid is another one's")
 	case h.seq != f.seq:
 		return corrupt(f.name, 32, "file sequence %d", h.seq)
+	case size < h.size:
+		return fmt.Errorf("%s: %d bytes instead of %d: %w", f.name, size, h.size, ErrTruncated)
 	}
 	f.base = h.base
 	m, ok := parseCloseMark(f.page)

@@ -152,7 +152,7 @@ func (w *WAL) materialise(f *logFile) (old *logFile, err error) {
 
 func (w *WAL) nameFile(f *logFile, s spare) error {
 	f.page = make([]byte, pageSize)
-	fileHeader{uuid: w.uuid, seq: f.seq, base: f.base, created: w.cfg.Clock().UnixMilli()}.put(f.page)
+	fileHeader{uuid: w.uuid, seq: f.seq, base: f.base, created: w.cfg.Clock().UnixMilli(), size: s.size}.put(f.page)
 	if _, err := s.h.WriteAt(f.page, 0); err != nil {
 		return fmt.Errorf("write %s: %w", s.name, err)
 	}

@@ -53,7 +53,7 @@ func payload(id uint64, n int) []byte {
 	b := make([]byte, max(n, 8))
 	binary.LittleEndian.PutUint64(b, id)
 	for i := 8; i < len(b); i++ {
-		b[i] = byte(id) + byte(i)
+		b[i] = byte(id) + byte(i) + 7*byte(i>>8)
 	}
 	return b
 }
