@@ -31,7 +31,7 @@ func OpenDir(root string) (*Dir, error) {
 	}
 	d := &Dir{root: root}
 	if err := d.makeDirs(root); err != nil {
-		return nil, d.fault("open", "", err)
+		return nil, d.fault("open", "", fmt.Errorf("%w: %w", classifyLocal(err), err))
 	}
 	return d, nil
 }
@@ -55,7 +55,9 @@ func (d *Dir) path(key string) string { return filepath.Join(d.root, filepath.Fr
 
 // makeDirs makes a directory and those above it, and fsyncs the parent of each one made.
 func (d *Dir) makeDirs(dir string) error {
-	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		return fmt.Errorf("%s: %w", dir, syscall.ENOTDIR)
+	} else if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if parent := filepath.Dir(dir); parent != dir {
@@ -79,7 +81,7 @@ func syncDir(dir string) error {
 
 // Put implements [Store].
 func (d *Dir) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error {
-	err := checkPut(key, size)
+	err := checkPut(key, r, size)
 	if err == nil {
 		err = alive(ctx)
 	}
@@ -119,10 +121,7 @@ func (d *Dir) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, 
 }
 
 // writeFile writes and fsyncs a new file.
-func writeFile(ctx context.Context, path string, r io.ReadSeeker, size int64) error {
-	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("%w: %w", ErrFatal, err)
-	}
+func writeFile(ctx context.Context, path string, r io.Reader, size int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640) //nolint:gosec // the key was validated
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ func alive(ctx context.Context) error {
 
 // Put implements [Store].
 func (m *Mem) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error {
-	err := checkPut(key, size)
+	err := checkPut(key, r, size)
 	if err == nil {
 		err = alive(ctx)
 	}
@@ -59,11 +59,8 @@ func (m *Mem) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, 
 	return nil
 }
 
-// readExactly reads size bytes from the start of r, which must have no more.
-func readExactly(r io.ReadSeeker, size int64) ([]byte, error) {
-	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFatal, err)
-	}
+// readExactly reads size bytes from r, which must have no more.
+func readExactly(r io.Reader, size int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, size+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFatal, err)

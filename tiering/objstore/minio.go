@@ -74,10 +74,7 @@ func (s *minioStore) fault(op, key string, err error) error {
 
 // Put implements [Store].
 func (s *minioStore) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error {
-	err := checkPut(key, size)
-	if err == nil {
-		_, err = r.Seek(0, io.SeekStart)
-	}
+	err := checkPut(key, r, size)
 	if err == nil {
 		po := minio.PutObjectOptions{DisableMultipart: true, SendContentMd5: false}
 		if opts.IfNoneMatch {

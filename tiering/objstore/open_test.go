@@ -148,7 +148,7 @@ func TestDirUnusable(t *testing.T) {
 	if err := d.Check(t.Context()); err == nil || !strings.Contains(err.Error(), root) {
 		t.Errorf("Check = %v", err)
 	}
-	if _, err := Open(t.Context(), root); err == nil {
-		t.Skip("a file opens as a store; Check refuses it")
+	if _, err := Open(t.Context(), root); !errors.Is(err, ErrFatal) || !strings.Contains(err.Error(), root) {
+		t.Errorf("Open of a file = %v", err)
 	}
 }

@@ -109,10 +109,7 @@ func (s *s3Store) key(key string) *string { return aws.String(s.prefix + key) }
 
 // Put implements [Store].
 func (s *s3Store) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error {
-	err := checkPut(key, size)
-	if err == nil {
-		_, err = r.Seek(0, io.SeekStart)
-	}
+	err := checkPut(key, r, size)
 	if err == nil {
 		in := &s3.PutObjectInput{Bucket: &s.bucket, Key: s.key(key), Body: r, ContentLength: &size}
 		if opts.IfNoneMatch {

@@ -13,7 +13,7 @@ import (
 
 // Store keeps objects by key.
 type Store interface {
-	// Put writes an object of size bytes, replacing one that exists unless opts say otherwise. It reads r from its start and may do so again; r stays the
+	// Put writes an object of size bytes, which is all that r has, replacing one that exists unless opts say otherwise. It reads r from its start and may do so again; r stays the
 	// caller's. When Put fails with [ErrTransient] the object may have been written.
 	Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error
 	// Get returns the n bytes from offset off on, or all to the end if n is negative. Bytes beyond the end are left out: a range that begins at or after
@@ -118,12 +118,22 @@ func PutBytes(ctx context.Context, s Store, key string, b []byte, opts PutOption
 	return s.Put(ctx, key, strings.NewReader(string(b)), int64(len(b)), opts)
 }
 
-// checkPut reports faults of a Put's arguments.
-func checkPut(key string, size int64) error {
-	if size < 0 {
-		return invalid("size %d", size)
+// checkPut reports faults of a Put's arguments, and sets the reader to its start.
+func checkPut(key string, r io.ReadSeeker, size int64) error {
+	if err := ValidateKey(key); err != nil {
+		return err
 	}
-	return ValidateKey(key)
+	end, err := r.Seek(0, io.SeekEnd)
+	if err == nil && end != size {
+		return invalid("the reader has %d bytes, not %d", end, size)
+	}
+	if err == nil {
+		_, err = r.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFatal, err)
+	}
+	return nil
 }
 
 // checkGet reports faults of a Get's arguments.
