@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvemq/varve/internal/remoting"
@@ -23,7 +24,13 @@ const (
 	readBufferSize = 64 << 10
 	// writeTimeout ends a connection whose peer does not read.
 	writeTimeout = 30 * time.Second
+	// maxSilence is how long a server may send nothing while a request waits
+	// for its answer. Then the connection is given up when that request's time is up.
+	maxSilence = 2500 * time.Millisecond
 )
+
+// errSilent ends a connection whose server does not answer anything.
+var errSilent = errors.New("server does not answer")
 
 // errUnsent marks failures that happened before any byte of the request was written.
 var errUnsent = errors.New("not sent")
@@ -44,6 +51,8 @@ type conn struct {
 	serve  func(*conn, *remoting.Command) // requests of the server; must not block
 	wake   chan struct{}                  // has an element if there is something to write
 	closed chan struct{}
+
+	heard atomic.Int64 // when the last frame came, in ns since 1970
 
 	mu      sync.Mutex
 	pending map[int32]*call
@@ -67,6 +76,7 @@ func newConn(addr string, nc net.Conn, serve func(*conn, *remoting.Command)) *co
 // the caller.
 func (c *conn) roundTrip(ctx context.Context, cmd *remoting.Command) (*remoting.Command, error) {
 	cl := &call{done: make(chan struct{})}
+	start := time.Now()
 	if err := c.enqueue(ctx, cmd, cl); err != nil {
 		return nil, err
 	}
@@ -77,6 +87,9 @@ func (c *conn) roundTrip(ctx context.Context, cmd *remoting.Command) (*remoting.
 		c.mu.Lock()
 		delete(c.pending, cmd.Opaque)
 		c.mu.Unlock()
+		if time.Since(start) > maxSilence && c.heard.Load() < start.UnixNano() {
+			c.fail(errSilent)
+		}
 		return nil, ctx.Err()
 	}
 }
@@ -168,6 +181,7 @@ func (c *conn) readLoop() {
 			c.fail(err)
 			return
 		}
+		c.heard.Store(time.Now().UnixNano())
 		if !cmd.IsResponse() {
 			c.serve(c, cmd)
 			continue

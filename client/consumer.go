@@ -60,7 +60,7 @@ func NewPushConsumer(group string, handler Handler, opts ...Option) (*PushConsum
 	}
 	c := &PushConsumer{
 		cfg: &cfg.consumer, core: newCore(cfg), group: group, handler: handler,
-		jobs: make(chan job), wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		jobs: make(chan job, cfg.consumer.bufferMessages), wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 		subs: make(map[string]*subscription), assigned: make(map[topicQueue]*assignment),
 		releasing: make(map[topicQueue]struct{}),
 	}

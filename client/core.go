@@ -188,6 +188,9 @@ func (c *core) heartbeat(ctx context.Context, data *remoting.HeartbeatData) {
 // unregister says goodbye to all brokers of the cached routes.
 func (c *core) unregister(ctx context.Context, producerGroup, consumerGroup string) {
 	c.eachBroker(ctx, func(ctx context.Context, addr string) {
+		if !c.net.reached(addr) {
+			return // it knows of the end already
+		}
 		cmd := remoting.Command{Code: remoting.ReqUnregisterClient}
 		cmd.Ext.Add("clientID", c.cfg.clientID)
 		if producerGroup != "" {

@@ -80,7 +80,8 @@ type MessageExt struct {
 	Topic string
 	Tag   string
 	Keys  []string
-	// Body is the payload, decompressed.
+	// Body is the payload, decompressed. It may share memory with the other
+	// messages that came with it: copy what is kept for long.
 	Body []byte
 	// Properties holds all properties, those of the protocol included.
 	Properties map[string]string

@@ -91,6 +91,23 @@ func (n *network) get(ctx context.Context, addr string) (*conn, error) {
 	}
 }
 
+// failing reports whether a request to addr would have to wait, because the last
+// attempt to connect failed a moment ago.
+func (n *network) failing(addr string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[addr]
+	return p != nil && p.failures > 0 && time.Now().Before(p.notUntil)
+}
+
+// reached reports whether there is a live connection to addr.
+func (n *network) reached(addr string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[addr]
+	return p != nil && p.conn != nil && p.conn.alive()
+}
+
 // connect dials for the caller that set p.dialing.
 func (n *network) connect(ctx context.Context, addr string, p *peer) (*conn, error) {
 	nc, err := n.dial(ctx, addr)

@@ -180,7 +180,9 @@ func WithNameServers(addrs ...string) Option {
 }
 
 // WithGroup sets the producer group. It names the application in the broker's
-// statistics and is who is asked about transactions. The default is DEFAULT_PRODUCER.
+// statistics and is who is asked about transactions. The default is
+// DEFAULT_PRODUCER. For a Reader it is the group that the broker accounts the
+// reads to. Other roles ignore it.
 func WithGroup(group string) Option {
 	return common("WithGroup", func(c *config) { c.group = group })
 }

@@ -118,7 +118,8 @@ func WithPullBatch(n int) ConsumerOption {
 	return forConsumer("WithPullBatch", func(c *config) { c.consumer.pullBatch = n })
 }
 
-// WithBuffer bounds what is fetched ahead for each queue. The default is 1,024 messages and 16 MiB.
+// WithBuffer bounds what is fetched ahead for each queue, and the messages of
+// all queues that wait for a handler. The default is 1,024 messages and 16 MiB.
 func WithBuffer(messages, bytes int) ConsumerOption {
 	return forConsumer("WithBuffer", func(c *config) {
 		c.consumer.bufferMessages, c.consumer.bufferBytes = messages, bytes

@@ -113,7 +113,8 @@ func (s *sender) try(ctx context.Context, out *outgoing, avoid string) (answer, 
 	return a, q.Broker, err
 }
 
-// choose picks the queue, on another broker than avoid if that is allowed.
+// choose picks the queue, if that is allowed on another broker than avoid, and on
+// one that can be reached.
 func (s *sender) choose(r *route, out *outgoing, avoid string) (Queue, error) {
 	if len(r.write) == 0 {
 		return Queue{}, fmt.Errorf("topic %q has no queue to write to: %w", out.topic, ErrNoRoute)
@@ -130,6 +131,11 @@ func (s *sender) choose(r *route, out *outgoing, avoid string) (Queue, error) {
 	}
 	n := uint32(len(r.write))
 	first := s.next() % n
+	for i := range n {
+		if q := r.write[(first+i)%n]; q.Broker != avoid && !s.core.net.failing(r.addrs[q.Broker]) {
+			return q, nil
+		}
+	}
 	for i := range n {
 		if q := r.write[(first+i)%n]; q.Broker != avoid {
 			return q, nil
