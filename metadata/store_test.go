@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -383,50 +384,54 @@ func TestLeaseRevives(t *testing.T) {
 // TestUnknownOutcomes: with every operation failing at random, before or after it was done, each call's answer is the truth.
 func TestUnknownOutcomes(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(8) {
+	for seed := range uint64(32) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			mem := NewMemory()
-			f := newFaultKV(mem, seed, 0)
-			s := newStore(t, f, StoreConfig{RequestTimeout: 30 * time.Second})
-			f.setFail(0.15)
-			own := acquireShard(t, s, claimOf("s0", "b0", "w0"))
-			if own.Epoch() != 1 {
-				t.Fatalf("epoch %d: an attempt counted twice", own.Epoch())
-			}
-			c := openOffsets(t, s, own, OffsetConfig{FlushInterval: time.Millisecond, RetryMin: time.Millisecond})
-			for i := range 40 {
-				name := fmt.Sprintf("t%d", i)
-				if _, err := s.CreateTopic(t.Context(), own, Topic{Name: name, ReadQueues: 2, WriteQueues: 2}); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := s.UpdateTopic(t.Context(), own, name, func(t *Topic) error { t.ReadQueues++; return nil }); err != nil {
-					t.Fatal(err)
-				}
-				if i%3 == 0 {
-					if _, err := s.DeleteTopic(t.Context(), own, name); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if _, err := s.PutGroup(t.Context(), own, Group{Name: name}); err != nil {
-					t.Fatal(err)
-				}
-				c.Commit(name, uint32(i+1), int64(i))
-				if i%4 == 0 {
-					if err := s.DeleteGroup(t.Context(), own, name, true); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			if err := c.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			f.setFail(0)
-			checkTruth(t, newStore(t, mem, StoreConfig{}), own)
-			if err := own.Release(t.Context(), true); err != nil {
-				t.Fatal(err)
-			}
+			synctest.Test(t, func(t *testing.T) { unknownOutcomes(t, seed) })
 		})
+	}
+}
+
+func unknownOutcomes(t *testing.T, seed uint64) {
+	mem := NewMemory()
+	f := newFaultKV(mem, seed, 0)
+	s := newStore(t, f, StoreConfig{RequestTimeout: 30 * time.Second})
+	f.setFail(0.15)
+	own := acquireShard(t, s, claimOf("s0", "b0", "w0"))
+	if own.Epoch() != 1 {
+		t.Fatalf("epoch %d: an attempt counted twice", own.Epoch())
+	}
+	c := openOffsets(t, s, own, OffsetConfig{FlushInterval: time.Millisecond, RetryMin: time.Millisecond})
+	for i := range 40 {
+		name := fmt.Sprintf("t%d", i)
+		if _, err := s.CreateTopic(t.Context(), own, Topic{Name: name, ReadQueues: 2, WriteQueues: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.UpdateTopic(t.Context(), own, name, func(t *Topic) error { t.ReadQueues++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			if _, err := s.DeleteTopic(t.Context(), own, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.PutGroup(t.Context(), own, Group{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		c.Commit(name, uint32(i+1), int64(i))
+		if i%4 == 0 {
+			if err := s.DeleteGroup(t.Context(), own, name, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.setFail(0)
+	checkTruth(t, newStore(t, mem, StoreConfig{}), own)
+	if err := own.Release(t.Context(), true); err != nil {
+		t.Fatal(err)
 	}
 }
 
