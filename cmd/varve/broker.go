@@ -2,44 +2,80 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"log/slog"
-	"os"
+	"net"
 	"strings"
 
 	"github.com/varvemq/varve/broker"
-	"github.com/varvemq/varve/internal/vfs"
 )
 
-// startBroker runs a broker in this process.
+// startBroker runs a broker in this process until ctx ends and it has shut
+// down. Once it listens it says so on standard output, which scripts wait for.
 func startBroker(ctx context.Context, s streams, c serverConfig, log *slog.Logger) error {
-	cfg := brokerConfig(c)
-	cfg.Logger, cfg.Version, cfg.BootID = log, version, bootID()
-	cfg.OnReady = func(a broker.Addrs) {
-		_, _ = fmt.Fprintf(s.out, "varve is ready\n  clients (name server)  %s\n  broker %-16s %s\n  metrics and health     http://%s\n", a.Namesrv, c.ShardName, a.Broker, a.HTTP)
+	conf := brokerConfig(c)
+	conf.Logger = log
+	conf.BootID = bootID()
+	conf.Version = readVersion().Version
+	conf.OnReady = func(at broker.Addrs) {
+		if err := writeReady(s.out, conf.Version, c, at); err != nil {
+			log.Warn("nobody reads standard output", "error", err)
+		}
 	}
-	return broker.Run(ctx, cfg)
+	return broker.Run(ctx, conf)
 }
 
-// bootID names the machine's present run. With the file system that simulates power cuts there is none: a process's end is then the machine's.
-func bootID() string {
-	if vfs.Mode != "os" {
-		return ""
-	}
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// brokerConfig maps the settings of the command line to those of the broker.
+// brokerConfig is c as package broker takes it. Both agree on the defaults, so
+// that a zero, which broker takes for its default, cannot mean anything else.
 func brokerConfig(c serverConfig) broker.Config {
 	return broker.Config{
-		DataDir: c.DataDir, ObjectStore: c.ObjectStore, Etcd: c.Etcd,
-		AdvertiseHost: c.AdvertiseHost, NamesrvListen: c.NamesrvListen, BrokerListen: c.BrokerListen, HTTPListen: c.HTTPListen,
-		Flush: c.Flush, Cluster: c.Cluster, ShardName: c.ShardName, LeaseTTL: c.LeaseTTL,
-		WALLimit: int64(c.WALLimit), WALHot: int64(c.WALHot), TailCache: int64(c.TailCache), MaxMessageSize: int64(c.MaxMessageSize),
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSMode: c.TLSMode, Pprof: c.Pprof, AcceptTailLoss: c.AcceptTailLoss,
+		DataDir:        c.DataDir,
+		ObjectStore:    c.ObjectStore,
+		Etcd:           c.Etcd,
+		AdvertiseHost:  c.AdvertiseHost,
+		NamesrvListen:  c.NamesrvListen,
+		BrokerListen:   c.BrokerListen,
+		HTTPListen:     c.HTTPListen,
+		Flush:          c.Flush,
+		Cluster:        c.Cluster,
+		ShardName:      c.ShardName,
+		LeaseTTL:       c.LeaseTTL,
+		WALLimit:       int64(c.WALLimit),
+		WALHot:         int64(c.WALHot),
+		TailCache:      int64(c.TailCache),
+		MaxMessageSize: int64(c.MaxMessageSize),
+		TLSCert:        c.TLSCert,
+		TLSKey:         c.TLSKey,
+		TLSMode:        c.TLSMode,
+		Pprof:          c.Pprof,
+		AcceptTailLoss: c.AcceptTailLoss,
 	}
+}
+
+// writeReady says where to connect. conformance/with-varve.sh reads it: a name
+// and an address a line.
+func writeReady(w io.Writer, version string, c serverConfig, at broker.Addrs) error {
+	connect := dialable(at.Namesrv, c.AdvertiseHost)
+	var b strings.Builder
+	b.WriteString("varve " + version + " is ready, data in " + c.DataDir + "\n")
+	b.WriteString("  namesrv  " + at.Namesrv + "\n")
+	b.WriteString("  broker   " + at.Broker + "\n")
+	b.WriteString("  http     http://" + at.HTTP + "\n")
+	b.WriteString("Point RocketMQ clients at " + connect + ", or try:\n")
+	b.WriteString("  echo hello | varve produce my-topic --server " + connect + "\n")
+	b.WriteString("  varve consume my-topic --group my-group --from first --server " + connect + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// dialable is a listener's address with a host that can be dialled.
+func dialable(listener, advertised string) string {
+	host, port, err := net.SplitHostPort(listener)
+	if err != nil {
+		return listener
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = advertised
+	}
+	return net.JoinHostPort(host, port)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,8 +31,18 @@ type groupName struct {
 
 func (g groupName) cells() []string { return []string{g.Group} }
 
+// isSystemGroup reports whether RocketMQ or a tool of its kind uses the name.
+func isSystemGroup(name string) bool {
+	switch name {
+	case "TOOLS_CONSUMER", "FILTERSRV_CONSUMER", "SELF_TEST_C_GROUP", "DEFAULT_CONSUMER", "__MONITOR_CONSUMER":
+		return true
+	}
+	return strings.HasPrefix(name, "CID_RMQ_SYS_") || strings.HasPrefix(name, "CID_ONSAPI_") || strings.HasPrefix(name, "CID_ONS-HTTP-")
+}
+
 func newGroupListCmd(s streams, conn *connection) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the consumer groups",
 		Args:  usageArgs(cobra.NoArgs),
@@ -43,6 +54,9 @@ func newGroupListCmd(s streams, conn *connection) *cobra.Command {
 				}
 				p := newPrinter(s.out, conn.output, "GROUP")
 				for _, name := range names {
+					if !all && isSystemGroup(name) {
+						continue
+					}
 					if err := p.print(groupName{Group: name}); err != nil {
 						return err
 					}
@@ -51,6 +65,8 @@ func newGroupListCmd(s streams, conn *connection) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also those that tools and RocketMQ itself use")
+	return cmd
 }
 
 // groupObject is what `varve group describe -o json` prints.
