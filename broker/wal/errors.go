@@ -36,9 +36,6 @@ type CorruptError struct {
 	Reason string
 }
 
-// ErrCorrupt is the name of CorruptError beside the sentinels.
-type ErrCorrupt = CorruptError
-
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("wal: corrupt: %s at offset %d: %s", e.File, e.Offset, e.Reason)
 }

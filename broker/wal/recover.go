@@ -56,6 +56,8 @@ func (w *WAL) recover(ctx context.Context) error {
 		return err
 	}
 	r.adopt(end)
+	w.cfg.Logger.Info("write-ahead log recovered", "first_file", w.files[0].seq, "first_position", uint64(w.files[0].base),
+		"end_position", uint64(end), "unclean", w.found.Unclean, "machine_lost", w.found.MachineLost)
 	return nil
 }
 
