@@ -24,10 +24,12 @@ func backends() []backend {
 			return m, m.Compact
 		}},
 		{"embedded", func(t *testing.T) (KV, func(int64)) {
+			t.Helper()
 			e := startEtcd(t, EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd")})
 			return e.KV(), compactor(t, e)
 		}},
 		{"external", func(t *testing.T) (KV, func(int64)) {
+			t.Helper()
 			e := startEtcd(t, EmbedConfig{Dir: filepath.Join(t.TempDir(), "etcd"), Listen: "http://127.0.0.1:0"})
 			kv, err := DialEtcd(t.Context(), Config{Endpoints: e.Endpoints()})
 			if err != nil {
@@ -44,6 +46,7 @@ func backends() []backend {
 }
 
 func compactor(t *testing.T, e *Embedded) func(int64) {
+	t.Helper()
 	return func(rev int64) {
 		if _, err := e.client.Compact(t.Context(), rev); err != nil {
 			t.Fatal(err)
@@ -67,6 +70,7 @@ func startEtcd(t *testing.T, cfg EmbedConfig) *Embedded {
 }
 
 func onAll(t *testing.T, f func(t *testing.T, kv KV)) {
+	t.Helper()
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

@@ -120,9 +120,9 @@ type chunkEntry struct {
 	offset int64
 }
 
-// appendChunk encodes entries, which are in ascending order of low.
-func appendChunk(dst []byte, entries []chunkEntry) []byte {
-	dst = append(dst, versionPrefix+`,"q":[`...)
+// encodeChunk encodes entries, which are in ascending order of low.
+func encodeChunk(entries []chunkEntry) []byte {
+	dst := append(make([]byte, 0, 32+16*len(entries)), versionPrefix+`,"q":[`...)
 	prev := uint16(0)
 	for i, e := range entries {
 		if i > 0 {
@@ -141,7 +141,7 @@ func appendChunk(dst []byte, entries []chunkEntry) []byte {
 	return append(dst, "]}"...)
 }
 
-// decodeChunk is the inverse of appendChunk.
+// decodeChunk is the inverse of encodeChunk.
 func decodeChunk(kv KeyValue) ([]chunkEntry, error) {
 	var c struct {
 		Q []uint16 `json:"q"`

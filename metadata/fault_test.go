@@ -20,8 +20,8 @@ type faultKV struct {
 	gets atomic.Int64
 }
 
-func newFaultKV(kv KV, seed uint64, fail float64) *faultKV {
-	return &faultKV{KV: kv, rng: rand.New(rand.NewPCG(seed, 1)), fail: fail}
+func newFaultKV(kv KV, seed uint64) *faultKV {
+	return &faultKV{KV: kv, rng: rand.New(rand.NewPCG(seed, 1))}
 }
 
 func (f *faultKV) setFail(p float64) {

@@ -120,7 +120,7 @@ func (c *OffsetCommitter) take(chunks []*offsetChunk) (batch []chunkWrite, n int
 		}
 		s.mu.Unlock()
 		slices.SortFunc(entries, func(a, b chunkEntry) int { return cmp.Compare(a.low, b.low) })
-		w := chunkWrite{ch: ch, key: c.s.keys.chunk(c.own.rec.ID, ch.group, ch.index), value: appendChunk(nil, entries)}
+		w := chunkWrite{ch: ch, key: c.s.keys.chunk(c.own.rec.ID, ch.group, ch.index), value: encodeChunk(entries)}
 		size += len(w.value)
 		batch = append(batch, w)
 	}
@@ -263,7 +263,7 @@ func (c *OffsetCommitter) dropGroup(ctx context.Context, group string, remove fu
 	if g, ok := s.groups[group]; ok {
 		for _, ch := range g.chunks {
 			chunks = append(chunks, ch)
-			wipe = append(wipe, Put(c.s.keys.chunk(c.own.rec.ID, group, ch.index), appendChunk(nil, nil)))
+			wipe = append(wipe, Put(c.s.keys.chunk(c.own.rec.ID, group, ch.index), encodeChunk(nil)))
 		}
 	}
 	s.mu.Unlock()

@@ -69,12 +69,12 @@ func TestGolden(t *testing.T) {
 	if string(got) != want || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
-	chunk := appendChunk(nil, []chunkEntry{{4093, 1000}, {4094, 980}, {4095, 0}})
+	chunk := encodeChunk([]chunkEntry{{4093, 1000}, {4094, 980}, {4095, 0}})
 	if want := `{"v":1,"q":[4093,1,1],"o":[1000,980,0]}`; string(chunk) != want {
 		t.Errorf("%s", chunk)
 	}
-	if want := `{"v":1,"q":[],"o":[]}`; string(appendChunk(nil, nil)) != want {
-		t.Errorf("%s", appendChunk(nil, nil))
+	if want := `{"v":1,"q":[],"o":[]}`; string(encodeChunk(nil)) != want {
+		t.Errorf("%s", encodeChunk(nil))
 	}
 }
 
@@ -85,7 +85,7 @@ func TestFullChunk(t *testing.T) {
 	for i := range entries {
 		entries[i] = chunkEntry{low: uint16(i), offset: math.MaxInt64 - int64(i)}
 	}
-	b := appendChunk(nil, entries)
+	b := encodeChunk(entries)
 	if len(b) > maxChunkBytes || maxChunkBytes > MaxValueBytes {
 		t.Fatalf("%d bytes", len(b))
 	}
@@ -114,7 +114,7 @@ func FuzzChunk(f *testing.F) {
 			}
 			return
 		}
-		again, err := decodeChunk(KeyValue{Value: appendChunk(nil, got)})
+		again, err := decodeChunk(KeyValue{Value: encodeChunk(got)})
 		if diff := cmp.Diff(got, again, cmp.AllowUnexported(chunkEntry{})); diff != "" || err != nil {
 			t.Fatal(diff, err)
 		}
@@ -150,7 +150,7 @@ func TestZapBridge(t *testing.T) {
 	z := zapBridge(logs.logger())
 	z.Info("chatter")
 	z.Sugar().With("a", 1).Errorw("trouble", "b", 2)
-	for _, want := range []string{`level=WARN msg="etcd reports"`, "etcd_message=trouble", "etcd_level=error", "etcd.a=1", "etcd.b=2"} {
+	for _, want := range []string{`level=WARN msg="etcd reports"`, "etcd.message=trouble", "etcd.severity=error", "etcd.a=1", "etcd.b=2"} {
 		if logs.count(want) != 1 {
 			t.Errorf("no %s in %s", want, &logs.b)
 		}

@@ -41,6 +41,7 @@ func (k keys) tombstones() string       { return k.root + KeyTombstones }
 func (k keys) tombstone(inc uint64) string {
 	return fmt.Sprintf("%s%s%016x", k.root, KeyTombstones, inc)
 }
+
 func (k keys) offsets(shard string) string     { return k.root + KeyOffsets + EscapeName(shard) + "/" }
 func (k keys) groupOffsets(s, g string) string { return k.offsets(s) + EscapeName(g) + "/" }
 

@@ -46,7 +46,7 @@ func mustTxn(t *testing.T, kv KV, compares []Compare, ops ...Op) TxnResult {
 	return res
 }
 
-func kvTxn(t *testing.T, kv KV, p string, _ func(int64)) {
+func kvTxn(t *testing.T, kv KV, p string, _ func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	got, err := kv.Get(t.Context(), p+"a")
 	if err != nil || got.Exists() || got.Key != p+"a" {
 		t.Fatalf("Get of nothing = %+v, %v", got, err)
@@ -78,7 +78,7 @@ func kvTxn(t *testing.T, kv KV, p string, _ func(int64)) {
 	}
 }
 
-func kvRange(t *testing.T, kv KV, p string, _ func(int64)) {
+func kvRange(t *testing.T, kv KV, p string, _ func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	var rev int64
 	for i := range 10 {
 		rev = mustTxn(t, kv, nil, Put(fmt.Sprintf("%sk%d", p, i), nil)).Rev
@@ -112,7 +112,7 @@ func kvRange(t *testing.T, kv KV, p string, _ func(int64)) {
 	}
 }
 
-func kvWatch(t *testing.T, kv KV, p string, _ func(int64)) {
+func kvWatch(t *testing.T, kv KV, p string, _ func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r1 := mustTxn(t, kv, nil, Put(p+"a", []byte("1")))
@@ -147,13 +147,13 @@ func kvWatch(t *testing.T, kv KV, p string, _ func(int64)) {
 		t.Fatalf("watch from the next revision: %+v", b)
 	}
 	cancel()
-	for range w { //nolint:revive // the channel must close
+	for range w {
 	}
-	for range wf { //nolint:revive // the channel must close
+	for range wf {
 	}
 }
 
-func kvCompacted(t *testing.T, kv KV, p string, compact func(int64)) {
+func kvCompacted(t *testing.T, kv KV, p string, compact func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	first := mustTxn(t, kv, nil, Put(p+"a", nil)).Rev
 	mustTxn(t, kv, nil, Put(p+"a", nil))
 	last := mustTxn(t, kv, nil, Put(p+"b", nil)).Rev
@@ -174,7 +174,7 @@ func kvCompacted(t *testing.T, kv KV, p string, compact func(int64)) {
 	}
 }
 
-func kvLease(t *testing.T, kv KV, p string, _ func(int64)) {
+func kvLease(t *testing.T, kv KV, p string, _ func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	ctx := t.Context()
 	short, err := kv.Grant(ctx, time.Second)
 	if err != nil {
@@ -210,7 +210,7 @@ func kvLease(t *testing.T, kv KV, p string, _ func(int64)) {
 	}
 }
 
-func kvDeletePrefix(t *testing.T, kv KV, p string, _ func(int64)) {
+func kvDeletePrefix(t *testing.T, kv KV, p string, _ func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	mustTxn(t, kv, nil, Put(p+"g/1", nil), Put(p+"g/2", nil), Put(p+"g2/1", nil))
 	mustTxn(t, kv, nil, DeletePrefix(p+"g/"), Put(p+"h", nil))
 	page, err := kv.Range(t.Context(), RangeRequest{Prefix: p})
@@ -219,7 +219,7 @@ func kvDeletePrefix(t *testing.T, kv KV, p string, _ func(int64)) {
 	}
 }
 
-func kvLimits(t *testing.T, kv KV, p string, _ func(int64)) {
+func kvLimits(t *testing.T, kv KV, p string, _ func(int64)) { //nolint:thelper // a case, not a helper: its own lines matter
 	var ops []Op
 	var compares []Compare
 	for i := range MaxTxnOps {
@@ -234,7 +234,7 @@ func kvLimits(t *testing.T, kv KV, p string, _ func(int64)) {
 	mustTxn(t, kv, nil, Put(p+"1", big), Put(p+"2", big), Put(p+"3", big), Put(p+"4", big))
 	for name, ops := range map[string][]Op{
 		"operations": append(ops, Put(p+"more", nil)),
-		"value":      {Put(p+"1", append(big, 0))},
+		"value":      {Put(p+"1", make([]byte, MaxValueBytes+1))},
 		"bytes":      {Put(p+"1", big), Put(p+"2", big), Put(p+"3", big), Put(p+"4", big), Put(p+"5", []byte{1})},
 	} {
 		if _, err := kv.Txn(t.Context(), nil, ops); !errors.Is(err, ErrTooLarge) {

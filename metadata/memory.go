@@ -64,8 +64,8 @@ func (m *Memory) usableLocked(ctx context.Context) error {
 
 func (m *Memory) atLocked(key string, rev int64) KeyValue {
 	vs := m.versions[key]
-	for i := len(vs) - 1; i >= 0; i-- {
-		if v := vs[i]; v.rev <= rev {
+	for _, v := range slices.Backward(vs) {
+		if v.rev <= rev {
 			if v.deleted {
 				break
 			}

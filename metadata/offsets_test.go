@@ -23,7 +23,7 @@ func openOffsets(t *testing.T, s *Store, own *Ownership, cfg OffsetConfig) *Offs
 
 func TestOffsets(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		ctx := t.Context()
 		s := newStore(t, kv, StoreConfig{})
 		own := acquireShard(t, s, claimOf("s0", "b0", "w0"))
@@ -108,7 +108,7 @@ func TestCoalescing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		f := newFaultKV(NewMemory(), 1, 0)
+		f := newFaultKV(NewMemory(), 1)
 		s, err := NewStore(t.Context(), f, StoreConfig{Clock: func() time.Duration { return time.Since(begin) }})
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestCoalescing(t *testing.T) {
 		if !own.Valid(time.Since(begin)) {
 			t.Error("the lease was not kept alive for a minute")
 		}
-		if err := errors.Join(c.Close(t.Context()), own.Release(t.Context(), true), s.Close(), f.KV.Close()); err != nil {
+		if err := errors.Join(c.Close(t.Context()), own.Release(t.Context(), true), s.Close(), f.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -154,7 +154,7 @@ func TestLeaseCountedFromSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		now := func() time.Duration { return time.Since(begin) }
-		f := newFaultKV(NewMemory(), 1, 0)
+		f := newFaultKV(NewMemory(), 1)
 		s, err := NewStore(t.Context(), f, StoreConfig{Clock: now})
 		if err != nil {
 			t.Fatal(err)
@@ -172,7 +172,7 @@ func TestLeaseCountedFromSending(t *testing.T) {
 			}
 		}
 		f.down.Store(false)
-		if err := errors.Join(own.Release(t.Context(), true), s.Close(), f.KV.Close()); err != nil {
+		if err := errors.Join(own.Release(t.Context(), true), s.Close(), f.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -184,7 +184,7 @@ func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var logs logBuffer
-		f := newFaultKV(NewMemory(), 1, 0)
+		f := newFaultKV(NewMemory(), 1)
 		s, err := NewStore(t.Context(), f, StoreConfig{Clock: func() time.Duration { return time.Since(begin) }, Logger: logs.logger()})
 		if err != nil {
 			t.Fatal(err)
@@ -215,7 +215,7 @@ func TestOutage(t *testing.T) {
 		if !own.Valid(time.Since(begin)) {
 			t.Error("not valid after the outage")
 		}
-		if err := errors.Join(c.Close(t.Context()), own.Release(t.Context(), true), s.Close(), f.KV.Close()); err != nil {
+		if err := errors.Join(c.Close(t.Context()), own.Release(t.Context(), true), s.Close(), f.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -16,7 +16,7 @@ import (
 
 func TestClusterID(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		s := newStore(t, kv, StoreConfig{})
 		if _, err := s.ClusterID(t.Context()); !errors.Is(err, ErrNoClusterID) {
 			t.Fatal(err)
@@ -47,7 +47,7 @@ func TestClusterID(t *testing.T) {
 
 func TestTopics(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		s := newStore(t, kv, StoreConfig{})
 		peer := newStore(t, kv, StoreConfig{})
 		var mu sync.Mutex
@@ -143,7 +143,7 @@ func TestTopics(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		s := newStore(t, kv, StoreConfig{})
 		own := acquireShard(t, s, claimOf("s0", "b0", "w0"))
 		g := Group{Name: "g", ConsumeEnable: true, RetryMaxTimes: 16, GroupRetryPolicy: json.RawMessage(`{"type":"CUSTOMIZED"}`), Attributes: map[string]string{"a": "b"}}
@@ -195,7 +195,7 @@ func TestGroups(t *testing.T) {
 // TestFencing: of two claimants with the same WAL the later one owns the shard, and the earlier one can change nothing.
 func TestFencing(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		old, young := newStore(t, kv, StoreConfig{}), newStore(t, kv, StoreConfig{})
 		a := acquireShard(t, old, claimOf("s0", "b0", "w0"))
 		ac := openOffsets(t, old, a, OffsetConfig{FlushInterval: time.Hour})
@@ -250,7 +250,7 @@ func TestFencing(t *testing.T) {
 // TestLossIsSeen: the watch tells an idle owner that it was replaced.
 func TestLossIsSeen(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		a := acquireShard(t, newStore(t, kv, StoreConfig{}), claimOf("s0", "b0", "w0"))
 		acquireShard(t, newStore(t, kv, StoreConfig{}), claimOf("s0", "b0", "w0"))
 		select {
@@ -263,7 +263,7 @@ func TestLossIsSeen(t *testing.T) {
 
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
 		ctx := t.Context()
 		s0, s1 := newStore(t, kv, StoreConfig{}), newStore(t, kv, StoreConfig{})
 		a := acquireShard(t, s0, claimOf("s0", "b0", "w0"))
@@ -321,8 +321,8 @@ func TestClaims(t *testing.T) {
 // TestLeaseExpires: an owner that sends no more keep-alives loses its validity before anybody else can take the shard.
 func TestLeaseExpires(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
-		f := newFaultKV(kv, 1, 0)
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
+		f := newFaultKV(kv, 1)
 		s0, s1 := newStore(t, f, StoreConfig{}), newStore(t, kv, StoreConfig{})
 		c := claimOf("s0", "b0", "w0")
 		c.LeaseTTL = time.Second
@@ -357,8 +357,8 @@ func TestLeaseExpires(t *testing.T) {
 // TestLeaseRevives: an owner whose lease ended while nobody took the shard becomes valid again under the same epoch.
 func TestLeaseRevives(t *testing.T) {
 	t.Parallel()
-	onAll(t, func(t *testing.T, kv KV) {
-		f := newFaultKV(kv, 1, 0)
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
+		f := newFaultKV(kv, 1)
 		var logs logBuffer
 		s := newStore(t, f, StoreConfig{Logger: logs.logger()})
 		c := claimOf("s0", "b0", "w0")
@@ -392,9 +392,9 @@ func TestUnknownOutcomes(t *testing.T) {
 	}
 }
 
-func unknownOutcomes(t *testing.T, seed uint64) {
+func unknownOutcomes(t *testing.T, seed uint64) { //nolint:thelper // a case, not a helper: its own lines matter
 	mem := NewMemory()
-	f := newFaultKV(mem, seed, 0)
+	f := newFaultKV(mem, seed)
 	s := newStore(t, f, StoreConfig{RequestTimeout: 30 * time.Second})
 	f.setFail(0.15)
 	own := acquireShard(t, s, claimOf("s0", "b0", "w0"))

@@ -1,8 +1,8 @@
 package metadata
 
 import (
-	"context"
 	"log/slog"
+	"slices"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -18,7 +18,7 @@ func (zapCore) Enabled(level zapcore.Level) bool { return level >= zapcore.WarnL
 
 // With implements zapcore.Core.
 func (c zapCore) With(fields []zapcore.Field) zapcore.Core {
-	return zapCore{l: c.l, fields: append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return zapCore{l: c.l, fields: append(slices.Clip(c.fields), fields...)}
 }
 
 // Check implements zapcore.Core.
@@ -38,12 +38,11 @@ func (c zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		f.AddTo(enc)
 	}
-	attrs := make([]slog.Attr, 0, len(enc.Fields))
+	attrs := make([]any, 0, 2*len(enc.Fields))
 	for k, v := range enc.Fields {
-		attrs = append(attrs, slog.Any(k, v))
+		attrs = append(attrs, k, v)
 	}
-	c.l.LogAttrs(context.Background(), slog.LevelWarn, "etcd reports", //nolint:forbidigo // zap has no context to pass on
-		slog.String("etcd_message", e.Message), slog.String("etcd_level", e.Level.String()), slog.Attr{Key: "etcd", Value: slog.GroupValue(attrs...)})
+	c.l.WithGroup("etcd").With(attrs...).Warn("etcd reports", "message", e.Message, "severity", e.Level.String())
 	return nil
 }
 

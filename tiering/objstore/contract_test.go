@@ -122,7 +122,7 @@ func wantClass(t *testing.T, what string, err, class error) {
 	}
 }
 
-func contractBasics(t *testing.T, s Store) {
+func contractBasics(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	const key = "basics/a+b%20c~"
 	_, err := s.Head(t.Context(), key)
 	wantClass(t, "head of nothing", err, ErrNotFound)
@@ -164,15 +164,26 @@ func contractBasics(t *testing.T, s Store) {
 	wantClass(t, "head of a deleted object", err, ErrNotFound)
 }
 
-func contractRanges(t *testing.T, s Store) {
+func contractRanges(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	put(t, s, "ranges/o", "0123456789")
 	put(t, s, "ranges/empty", "")
 	for _, tt := range []struct {
 		off, n int64
 		want   string
 	}{
-		{0, -1, "0123456789"}, {0, 1, "0"}, {0, 10, "0123456789"}, {0, 100, "0123456789"}, {3, 4, "3456"}, {3, -1, "3456789"},
-		{9, 1, "9"}, {9, 5, "9"}, {10, 1, ""}, {10, -1, ""}, {11, 3, ""}, {5, 0, ""}, {1, 1, "1"},
+		{0, -1, "0123456789"},
+		{0, 1, "0"},
+		{0, 10, "0123456789"},
+		{0, 100, "0123456789"},
+		{3, 4, "3456"},
+		{3, -1, "3456789"},
+		{9, 1, "9"},
+		{9, 5, "9"},
+		{10, 1, ""},
+		{10, -1, ""},
+		{11, 3, ""},
+		{5, 0, ""},
+		{1, 1, "1"},
 	} {
 		if got := get(t, s, "ranges/o", tt.off, tt.n); got != tt.want {
 			t.Errorf("get(%d, %d) = %q, want %q", tt.off, tt.n, got, tt.want)
@@ -189,7 +200,7 @@ func contractRanges(t *testing.T, s Store) {
 	}
 }
 
-func contractIfNoneMatch(t *testing.T, s Store) {
+func contractIfNoneMatch(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	create := func(content string) error {
 		return PutBytes(t.Context(), s, "once/o", []byte(content), PutOptions{IfNoneMatch: true})
 	}
@@ -208,7 +219,7 @@ func contractIfNoneMatch(t *testing.T, s Store) {
 	}
 }
 
-func contractList(t *testing.T, s Store) {
+func contractList(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	if got := list(t, s, "list/"); len(got) != 0 {
 		t.Fatalf("list of nothing: %v", got)
 	}
@@ -236,7 +247,7 @@ func contractList(t *testing.T, s Store) {
 	}
 }
 
-func contractDeleteMany(t *testing.T, s Store) {
+func contractDeleteMany(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	var keys []string
 	for i := range 12 {
 		keys = append(keys, fmt.Sprintf("many/%d", i))
@@ -254,7 +265,7 @@ func contractDeleteMany(t *testing.T, s Store) {
 	}
 }
 
-func contractArguments(t *testing.T, s Store) {
+func contractArguments(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	for _, key := range []string{"", "/a", "a/", "a//b", "../a", "a/../b", "a/.b", "ü", "a b", "a\\b", strings.Repeat("k", 1025)} {
 		_, herr := s.Head(t.Context(), key)
 		_, gerr := s.Get(t.Context(), key, 0, -1)
@@ -275,7 +286,7 @@ func contractArguments(t *testing.T, s Store) {
 	}
 }
 
-func contractContext(t *testing.T, s Store) {
+func contractContext(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantClass(t, "put", PutBytes(ctx, s, "ctx", []byte("x"), PutOptions{}), ErrTransient)
@@ -287,7 +298,7 @@ func contractContext(t *testing.T, s Store) {
 }
 
 // contractWriters: of many concurrent creators one wins and its bytes stand; of many concurrent writers one whole object stands.
-func contractWriters(t *testing.T, s Store) {
+func contractWriters(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	for round := range 5 {
 		key := fmt.Sprintf("race/%d", round)
 		var wg sync.WaitGroup
@@ -330,7 +341,7 @@ func contractWriters(t *testing.T, s Store) {
 	}
 }
 
-func contractCheck(t *testing.T, s Store) {
+func contractCheck(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	if err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +350,7 @@ func contractCheck(t *testing.T, s Store) {
 	}
 }
 
-func contractLarge(t *testing.T, s Store) {
+func contractLarge(t *testing.T, s Store) { //nolint:thelper // a case, not a helper: its own lines matter
 	b := make([]byte, 4<<20)
 	for i := range b {
 		b[i] = byte(i >> 10)

@@ -109,7 +109,7 @@ func (d *Dir) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, 
 	if err == nil {
 		err = syncDir(filepath.Dir(path))
 	} else {
-		_ = os.Remove(temp) //nolint:errcheck // it may be gone; a leftover is harmless
+		_ = os.Remove(temp) // it may be gone; a leftover is harmless
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: %w", ErrTransient, err) // the directory was removed under our hands

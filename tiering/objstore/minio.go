@@ -61,8 +61,7 @@ func openMinIO(u *url.URL, opts Options) (*minioStore, error) {
 func (s *minioStore) fault(op, key string, err error) error {
 	if Class(err) == nil {
 		class := classifyLocal(err)
-		var resp minio.ErrorResponse
-		if errors.As(err, &resp) {
+		if resp, ok := errors.AsType[minio.ErrorResponse](err); ok {
 			if c := classifyHTTP(resp.Code, resp.StatusCode); c != nil {
 				class = c
 			}

@@ -89,12 +89,10 @@ func openS3(ctx context.Context, u *url.URL, opts Options) (*s3Store, error) {
 func (s *s3Store) fault(op, key string, err error) error {
 	if Class(err) == nil {
 		class, code, status := classifyLocal(err), "", 0
-		var api smithy.APIError
-		if errors.As(err, &api) {
+		if api, ok := errors.AsType[smithy.APIError](err); ok {
 			code = api.ErrorCode()
 		}
-		var resp *smithyhttp.ResponseError
-		if errors.As(err, &resp) {
+		if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 			status = resp.HTTPStatusCode()
 		}
 		if c := classifyHTTP(code, status); c != nil {
@@ -141,8 +139,7 @@ func (s *s3Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClo
 	}
 	out, err := s.c.GetObject(ctx, in)
 	if err != nil {
-		var api smithy.APIError
-		if errors.As(err, &api) && api.ErrorCode() == "InvalidRange" {
+		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "InvalidRange" {
 			return io.NopCloser(bytes.NewReader(nil)), nil
 		}
 		return nil, s.fault("get", key, err)
