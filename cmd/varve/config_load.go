@@ -17,7 +17,7 @@ import (
 
 const (
 	envPrefix     = "VARVE_"
-	envTestPrefix = "VARVE_TEST_" // the tests' own, ignored here
+	envTestPrefix = "VARVE_TEST_"
 	envConfig     = "VARVE_CONFIG"
 	originDefault = "default"
 	keyDelimiter  = "."
@@ -127,7 +127,7 @@ func envLayer(environ []string, known map[string]setting, faults *configError) c
 		Prefix:      envPrefix,
 		EnvironFunc: func() []string { return environ },
 		TransformFunc: func(name, value string) (string, any) {
-			if name == envConfig || strings.HasPrefix(name, envTestPrefix) {
+			if name == envConfig || isTestVariable(name) {
 				return "", nil
 			}
 			key, ok := byName[name]
@@ -140,6 +140,16 @@ func envLayer(environ []string, known map[string]setting, faults *configError) c
 	// The provider cannot fail: it reads a slice.
 	_ = k.Load(provider, nil)
 	return configLayer{Koanf: k, origin: func(key string) string { return known[key].env() }}
+}
+
+// isTestVariable reports whether a variable belongs to the test suites; a
+// server that they start passes it over. CONTRIBUTING.md says what each does.
+func isTestVariable(name string) bool {
+	switch name {
+	case "VARVE_LONG", "VARVE_SEED", "VARVE_NAMESRV":
+		return true
+	}
+	return strings.HasPrefix(name, envTestPrefix)
 }
 
 // scalarText turns a value of a YAML file into the text that a flag would have
