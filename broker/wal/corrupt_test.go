@@ -260,7 +260,7 @@ func (im *image) recordDamage() []damage {
 			copy(f[4][o4:], b)
 		}, keep: 3},
 	}
-	for at := int64(0); at < recordHeader+partHeader+24; at++ {
+	for at := range int64(recordHeader + partHeader + 24) {
 		ds = append(ds, damage{name: fmt.Sprintf("record/byte %d", at), do: flip(4, o3+at), file: 4, offset: o3})
 	}
 	return ds

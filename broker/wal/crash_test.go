@@ -50,7 +50,7 @@ func (m *model) check(w *WAL, o *owner, kill bool) error {
 	}
 	m.uuid, m.uuidSeen = w.UUID(), true
 	got := o.records
-	first := 0
+	var first int
 	if len(got) > 0 {
 		first = slices.IndexFunc(m.records, func(r *modelRecord) bool { return r.id == got[0].ID })
 		if first < 0 || first+len(got) > len(m.records) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sort"
 	"sync"
 )
@@ -90,7 +91,7 @@ func (w *WAL) scanFile(f *logFile, ref FileRef, fn func(Record) error) error {
 	sc := &scanner{r: readerOf{f}, name: f.name, base: ref.Base, seed: w.seed, size: f.offset(ref.End)}
 	for off := int64(pageSize); off < sc.size; {
 		h, parts, err := sc.record(off)
-		if bad := (*badRecord)(nil); errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*badRecordError](err); ok {
 			return corrupt(sc.name, off, "%s", bad.reason)
 		} else if err != nil {
 			return err
@@ -204,8 +205,8 @@ func (c *windowCache) removeLocked(i int) {
 func (c *windowCache) drop(f *logFile, pos Position) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := len(c.list) - 1; i >= 0; i-- {
-		if w := c.list[i]; w.file == f && pos >= w.start && pos < w.start+Position(len(w.buf)) {
+	for i, w := range slices.Backward(c.list) {
+		if w.file == f && pos >= w.start && pos < w.start+Position(len(w.buf)) {
 			c.removeLocked(i)
 		}
 	}
@@ -215,8 +216,8 @@ func (c *windowCache) drop(f *logFile, pos Position) {
 func (c *windowCache) dropBelow(pos Position) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := len(c.list) - 1; i >= 0; i-- {
-		if c.list[i].start < pos {
+	for i, w := range slices.Backward(c.list) {
+		if w.start < pos {
 			c.removeLocked(i)
 		}
 	}

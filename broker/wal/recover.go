@@ -197,8 +197,7 @@ func (r *recovery) older(f *logFile, end Position) error {
 		return fmt.Errorf("%s: %d bytes instead of %d: %w", f.name, f.size, f.offset(end), ErrTruncated)
 	}
 	off, err := r.scan(f, r.scanner(f, f.offset(end)))
-	var torn *badRecord
-	if errors.As(err, &torn) {
+	if torn, ok := errors.AsType[*badRecordError](err); ok {
 		return corrupt(f.name, off, "%s", torn.reason)
 	}
 	if err != nil {
@@ -284,7 +283,7 @@ func (r *recovery) newest(f *logFile) (end Position, candidates []int64, err err
 	r.durable = max(r.durable, f.base)
 	sc := r.scanner(f, f.size)
 	off, err := r.scan(f, sc)
-	var bad *badRecord
+	var bad *badRecordError
 	switch {
 	case err == nil:
 	case !errors.As(err, &bad):

@@ -23,10 +23,10 @@ type scanner struct {
 	parts  []Part
 }
 
-// badRecord says why there is no valid record at an offset. It is not an I/O error, and not yet corruption.
-type badRecord struct{ reason string }
+// badRecordError says why there is no valid record at an offset. It is not an I/O error, and not yet corruption.
+type badRecordError struct{ reason string }
 
-func (e *badRecord) Error() string { return e.reason }
+func (e *badRecordError) Error() string { return e.reason }
 
 func (s *scanner) pos(off int64) Position { return s.base + Position(off-pageSize) }
 
@@ -51,10 +51,10 @@ func (s *scanner) bytes(off int64, n int) ([]byte, error) {
 	return s.win[:n], nil
 }
 
-// header returns the header at off if length, position and crc of the record are right; a *badRecord if not.
+// header returns the header at off if length, position and crc of the record are right; a *badRecordError if not.
 func (s *scanner) header(off int64) (header, error) {
 	if s.size-off < recordHeader {
-		return header{}, &badRecord{"no room for a record"}
+		return header{}, &badRecordError{"no room for a record"}
 	}
 	b, err := s.bytes(off, recordHeader)
 	if err != nil {
@@ -63,9 +63,9 @@ func (s *scanner) header(off int64) (header, error) {
 	h := readHeader(b)
 	switch {
 	case h.n < recordHeader || h.n%align != 0 || int64(h.n) > s.size-off:
-		return h, &badRecord{"bad length of a record"}
+		return h, &badRecordError{"bad length of a record"}
 	case h.pos != s.pos(off):
-		return h, &badRecord{"bad position of a record"}
+		return h, &badRecordError{"bad position of a record"}
 	}
 	crc := s.seed
 	for at := off + 8; at < off+int64(h.n); {
@@ -77,12 +77,12 @@ func (s *scanner) header(off int64) (header, error) {
 		at += int64(n)
 	}
 	if crc != h.crc {
-		return h, &badRecord{"bad checksum of a record"}
+		return h, &badRecordError{"bad checksum of a record"}
 	}
 	return h, nil
 }
 
-// record returns the record at off: a *badRecord if there is no valid one, a *CorruptError if its crc is right but not
+// record returns the record at off: a *badRecordError if there is no valid one, a *CorruptError if its crc is right but not
 // what it says. Parts are valid until the next call.
 func (s *scanner) record(off int64) (header, []Part, error) {
 	h, err := s.header(off)
@@ -106,12 +106,10 @@ func (s *scanner) record(off int64) (header, []Part, error) {
 func (s *scanner) lookAhead(off int64) (witness int64, candidates []int64, err error) {
 	p := s.pos(off)
 	for at := off; at+recordHeader <= s.size; {
-		b, err := s.bytes(at, recordHeader)
-		if err != nil {
+		if _, err := s.bytes(at, recordHeader); err != nil {
 			return 0, nil, err
 		}
-		// Step through the window without calling bytes for each place.
-		b = s.win[at-s.winOff:]
+		b := s.win[at-s.winOff:] // step through the window without calling bytes for each place
 		next := at
 		for ; len(b) >= recordHeader; b, next = b[align:], next+align {
 			if Position(binary.LittleEndian.Uint64(b[8:])) == s.pos(next) {
@@ -124,7 +122,7 @@ func (s *scanner) lookAhead(off int64) (witness int64, candidates []int64, err e
 		}
 		candidates = append(candidates, at)
 		h, err := s.header(at)
-		var bad *badRecord
+		var bad *badRecordError
 		switch {
 		case err == nil && h.durable > p && h.durable <= h.pos:
 			return at, candidates, nil

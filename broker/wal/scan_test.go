@@ -354,9 +354,9 @@ func TestMachineLost(t *testing.T) {
 		fs = dead.Kill()
 		_ = w.Close()
 	}
-	w, r := open("a")
+	w, _ := open("a")
 	crash(w)
-	w, r = open("a")
+	w, r := open("a")
 	if !r.Unclean || r.MachineLost {
 		t.Errorf("killed: %+v", r)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the caller names its own data directory
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -20,7 +20,7 @@ func (osFS) SyncDir(dir string) error {
 }
 
 func lockFile(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the caller names files of its own data directory
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
