@@ -125,11 +125,11 @@ powercut: ## Build bin/varve-powercut: writes stay in the process until they are
 	$(BUILD) -tags powercut -ldflags '$(LDFLAGS)' -o bin/varve-powercut ./cmd/varve
 
 .PHONY: crash crash-long
-crash: build powercut ## kill -9 a broker under load, KILLS (10) times a mode
-	VARVE_TEST_KILLS=$(KILLS) $(call bounded,900) go test -count=1 -timeout 14m ./conformance/crash/...
+crash: ## kill -9 a broker under load, KILLS (10) times a mode; builds the programs itself
+	VARVE_CRASH_KILLS=$(KILLS) $(call bounded,900) go test -count=1 -timeout 14m ./broker/crashtest/...
 
 crash-long: ## The same, 50 times a mode
-	@$(MAKE) --no-print-directory crash KILLS=50
+	VARVE_CRASH_KILLS=50 $(call bounded,3600) go test -count=1 -timeout 58m -v ./broker/crashtest/...
 
 ##@ Housekeeping
 

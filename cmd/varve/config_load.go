@@ -17,7 +17,6 @@ import (
 
 const (
 	envPrefix     = "VARVE_"
-	envTestPrefix = "VARVE_TEST_"
 	envConfig     = "VARVE_CONFIG"
 	originDefault = "default"
 	keyDelimiter  = "."
@@ -149,7 +148,7 @@ func isTestVariable(name string) bool {
 	case "VARVE_LONG", "VARVE_SEED", "VARVE_NAMESRV":
 		return true
 	}
-	return strings.HasPrefix(name, envTestPrefix)
+	return strings.HasPrefix(name, "VARVE_TEST_") || strings.HasPrefix(name, "VARVE_CRASH_")
 }
 
 // scalarText turns a value of a YAML file into the text that a flag would have

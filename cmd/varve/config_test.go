@@ -55,7 +55,7 @@ func faultsOf(t *testing.T, err error) []string {
 
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
-	got, err := load(t, nil, "", "PATH=/bin", "VARVE_TEST_KILLS=10", "VARVE_LONG=1", "VARVE_SEED=7", "VARVE_NAMESRV=a:1")
+	got, err := load(t, nil, "", "PATH=/bin", "VARVE_TEST_KILLS=10", "VARVE_CRASH_KILLS=9", "VARVE_LONG=1", "VARVE_SEED=7", "VARVE_NAMESRV=a:1")
 	if err != nil {
 		t.Fatal(err)
 	}
