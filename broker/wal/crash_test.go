@@ -266,3 +266,5 @@ func faultAt(seed uint64, at int, kill bool, fate func(rng *rand.Rand, op vfs.Op
 	}
 	return ops, nil
 }
+
+func newRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 99)) }
