@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	readBufferSize  = 32 << 10 // what an idle connection holds
-	readBufferKeep  = 1 << 20  // a larger buffer is given back once its frame is done
+	readBufferSize  = 32 << 10  // what an idle connection holds
+	readBufferKeep  = 256 << 10 // a larger buffer is given back after smallFrames frames that did not need it
+	smallFrames     = 64
 	framePrefixSize = 4
 )
 
@@ -19,6 +20,7 @@ type frameReader struct {
 	buf        []byte
 	start, end int
 	max        int
+	small      int // consecutive reads that a small buffer would have done for
 }
 
 func newFrameReader(r io.Reader, maxFrame int) *frameReader {
@@ -80,10 +82,13 @@ func (f *frameReader) fill(n int) error {
 	return nil
 }
 
-// compact moves what is left to the front, into a small buffer again if a large frame has passed.
+// compact moves what is left to the front, into a small buffer again if large frames have passed.
 func (f *frameReader) compact(n int) {
 	left := f.buf[f.start:f.end]
-	if len(f.buf) > readBufferKeep && n <= readBufferSize && len(left) <= readBufferSize {
+	if f.small++; n > readBufferKeep || len(left) > readBufferSize {
+		f.small = 0
+	}
+	if len(f.buf) > readBufferKeep && f.small >= smallFrames && n <= readBufferSize {
 		f.buf = make([]byte, readBufferSize)
 	}
 	f.end = copy(f.buf, left)

@@ -28,7 +28,7 @@ const (
 // testBroker is a Server with a log on a temporary directory and metadata in memory, listening on a loopback port.
 type testBroker struct {
 	*Server
-	t    *testing.T
+	t    testing.TB
 	addr string
 
 	mu      sync.Mutex
@@ -38,7 +38,13 @@ type testBroker struct {
 
 func startBroker(t *testing.T) *testBroker {
 	t.Helper()
+	return startBrokerWith(t, wal.Config{Limit: 64 << 20, FileSize: 16 << 20, TailBytes: 8 << 20}, true)
+}
+
+func startBrokerWith(t testing.TB, walConfig wal.Config, flushSync bool) *testBroker {
+	t.Helper()
 	ctx := t.Context()
+	walConfig.Dir = t.TempDir()
 	kv := metadata.NewMemory()
 	store, err := metadata.NewStore(ctx, kv, metadata.StoreConfig{Cluster: testCluster})
 	must(t, err)
@@ -51,7 +57,7 @@ func startBroker(t *testing.T) *testBroker {
 	addr, err := netip.ParseAddrPort(l.Addr().String())
 	must(t, err)
 	log, err := queue.Open(ctx, queue.Config{
-		WAL: wal.Config{Dir: t.TempDir(), Limit: 64 << 20, FileSize: 16 << 20, TailBytes: 8 << 20}, Shard: wal.Shard{ID: 1, Epoch: 1}, StoreHost: addr,
+		WAL: walConfig, Shard: wal.Shard{ID: 1, Epoch: 1}, StoreHost: addr,
 	})
 	must(t, err)
 	delays, err := message.ParseDelayLevels(message.DefaultDelayLevels)
@@ -59,7 +65,7 @@ func startBroker(t *testing.T) *testBroker {
 
 	b := &testBroker{t: t, addr: l.Addr().String()}
 	b.Server = New(Config{
-		Cluster: testCluster, Shard: testShard, Advertise: addr, MaxMessage: 4 << 20, FlushSync: true, TLSMode: TLSDisabled,
+		Cluster: testCluster, Shard: testShard, Advertise: addr, MaxMessage: 4 << 20, FlushSync: flushSync, TLSMode: TLSDisabled,
 		Delays: delays, Logger: slog.New(slog.DiscardHandler),
 	}, Deps{
 		Log: log, Metadata: Metadata{Store: store, Own: own}, Offsets: offsets, Groups: group.New(group.Config{}),
@@ -94,7 +100,7 @@ func startBroker(t *testing.T) *testBroker {
 	return b
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +125,7 @@ func (b *testBroker) addGroup(name string) {
 
 // testClient is a client's connection.
 type testClient struct {
-	t      *testing.T
+	t      testing.TB
 	nc     net.Conn
 	codec  wire.Codec
 	opaque int32
@@ -214,9 +220,9 @@ func request(code int32, ext ...string) *wire.Command {
 }
 
 // withBody is request with a JSON body.
-func withBody(t *testing.T, code int32, body any, ext ...string) *wire.Command {
+func withBody(t testing.TB, code int32, body any) *wire.Command {
 	t.Helper()
-	cmd := request(code, ext...)
+	cmd := request(code)
 	switch v := body.(type) {
 	case string:
 		cmd.Body = []byte(v)
@@ -245,9 +251,14 @@ func extInt(t *testing.T, resp *wire.Command, field string) int64 {
 	return n
 }
 
-// produce sends a message and returns the answer.
+// produce sends a message that must be stored, and returns the answer.
 func (c *testClient) produce(topic string, queueID int32, body string, props ...string) *wire.Command {
 	c.t.Helper()
+	return c.want(wire.RespSuccess, sendRequest(topic, queueID, body, props...))
+}
+
+// sendRequest is a send with properties: names and values in turn.
+func sendRequest(topic string, queueID int32, body string, props ...string) *wire.Command {
 	var raw []byte
 	for i := 0; i < len(props); i += 2 {
 		raw = message.AppendProperty(raw, props[i], props[i+1])
@@ -258,7 +269,7 @@ func (c *testClient) produce(topic string, queueID int32, body string, props ...
 	}
 	cmd := &wire.Command{Code: wire.ReqSendMessageV2, Body: []byte(body)}
 	h.AppendExt(cmd)
-	return c.want(wire.RespSuccess, cmd)
+	return cmd
 }
 
 // heartbeatOf is a consumer's heartbeat for topics with tag expressions: names and expressions in turn.

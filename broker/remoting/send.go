@@ -19,7 +19,7 @@ const (
 	holdStep     = 20 * time.Millisecond
 	maxHeldSends = 1024
 	// sendBufferKeep: a larger message buffer is not pooled.
-	sendBufferKeep = 256 << 10
+	sendBufferKeep = 4 << 20
 )
 
 var regionDefault = []byte("DefaultRegion")
