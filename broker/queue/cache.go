@@ -38,7 +38,7 @@ func (c *sectionCache) get(key sectionKey, load func() ([]byte, error)) ([]byte,
 	c.mu.Lock()
 	if el, ok := c.byKey[key]; ok {
 		c.lru.MoveToFront(el)
-		s := el.Value.(*cachedSection) //nolint:errcheck,forcetypeassert // the list holds nothing else
+		s := el.Value.(*cachedSection)
 		done := s.done
 		c.mu.Unlock()
 		if !done {
@@ -85,7 +85,7 @@ func (c *sectionCache) put(key sectionKey, data []byte) {
 func (c *sectionCache) shrinkLocked(keep *list.Element) {
 	for el := c.lru.Back(); el != nil && c.used > c.budget; {
 		prev := el.Prev()
-		if s := el.Value.(*cachedSection); s.done && el != keep { //nolint:errcheck,forcetypeassert // as above
+		if s := el.Value.(*cachedSection); s.done && el != keep {
 			c.removeLocked(el)
 		}
 		el = prev
@@ -93,7 +93,7 @@ func (c *sectionCache) shrinkLocked(keep *list.Element) {
 }
 
 func (c *sectionCache) removeLocked(el *list.Element) {
-	s := el.Value.(*cachedSection) //nolint:errcheck,forcetypeassert // as above
+	s := el.Value.(*cachedSection)
 	c.lru.Remove(el)
 	delete(c.byKey, s.key)
 	if s.done && s.err == nil {

@@ -26,7 +26,7 @@ const (
 var le = binary.LittleEndian
 
 // appendHeader begins a section.
-func appendHeader(dst []byte, section int, n, records int) []byte {
+func appendHeader(dst []byte, section, n, records int) []byte {
 	dst = append(dst, sectionMagic...)
 	dst = le.AppendUint16(dst, sectionVersion)
 	dst = le.AppendUint16(dst, uint16(section))

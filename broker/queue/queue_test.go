@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -386,28 +387,46 @@ func TestDrop(t *testing.T) {
 	}
 }
 
-// TestMixedModes: what is sent async behind something sync that is not durable yet waits for it.
+// gate holds operations of a kind on a file system.
+type gate struct {
+	mu   sync.Mutex
+	kind vfs.OpKind
+	open chan struct{}
+}
+
+func (g *gate) hold(kind vfs.OpKind) (release func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	open := make(chan struct{})
+	g.kind, g.open = kind, open
+	return sync.OnceFunc(func() { close(open) })
+}
+
+func (g *gate) hook(op vfs.Op) vfs.Fate {
+	g.mu.Lock()
+	kind, open := g.kind, g.open
+	g.mu.Unlock()
+	if op.Kind == kind {
+		<-open
+	}
+	return vfs.Fate{}
+}
+
+// TestMixedModes: what is sent async behind something sync that is not durable yet waits for it, even if both are written
+// in one group.
 func TestMixedModes(t *testing.T) {
 	t.Parallel()
-	hold := make(chan struct{})
-	var holding sync.Mutex
-	held := false
-	fs := vfs.NewCrash(nil)
-	l := openLog(t, testConfig(fs))
+	fs, g := vfs.NewCrash(nil), &gate{}
+	cfg := testConfig(fs)
+	cfg.WAL.SyncInterval, cfg.WAL.IdleMark = time.Hour, time.Hour
+	l := openLog(t, cfg)
 	q, free := l.Queue(1), l.Queue(2)
 	put(t, l, q, true, msg("T", 0, 8))
-	fs.SetHook(func(op vfs.Op) vfs.Fate {
-		holding.Lock()
-		h := held
-		holding.Unlock()
-		if h && op.Kind == vfs.OpSync {
-			<-hold
-		}
-		return vfs.Fate{}
-	})
-	holding.Lock()
-	held = true
-	holding.Unlock()
+	eventually(t, "the WAL is at rest", func() bool { return l.WAL().Stats().Spares > 0 })
+	time.Sleep(10 * time.Millisecond)
+	writes := g.hold(vfs.OpWrite)
+	defer writes()
+	fs.SetHook(g.hook)
 	var mu sync.Mutex
 	var order []string
 	var wg sync.WaitGroup
@@ -427,28 +446,24 @@ func TestMixedModes(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	got := func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(order) }
+	send("first", free, &Op{})
+	time.Sleep(10 * time.Millisecond) // the committer is at its write: the rest makes one group
 	send("late", q, &Op{AckWritten: true})
-	eventually(t, "ack of late", func() bool { mu.Lock(); defer mu.Unlock(); return len(order) == 1 })
 	send("async", q, &Op{})
-	if q.Max() != 1 {
-		t.Error("visible before durable")
-	}
 	send("sync", free, &Op{Sync: true})
-	if q.Max() != 1 || free.Max() != 0 {
-		t.Error("visible before durable")
+	send("free", l.Queue(3), &Op{})
+	syncs := g.hold(vfs.OpSync)
+	writes()
+	defer syncs()
+	eventually(t, "acks at written", func() bool { return len(got()) == 3 })
+	if want := []string{"first", "late", "free"}; !slices.Equal(got(), want) || q.Max() != 1 || free.Max() != 1 || l.Queue(3).Max() != 1 {
+		t.Error(got(), q.Max(), free.Max(), "before durable")
 	}
-	mu.Lock()
-	if len(order) != 1 {
-		t.Error("acknowledged too early:", order)
-	}
-	mu.Unlock()
-	holding.Lock()
-	held = false
-	holding.Unlock()
-	close(hold)
+	syncs()
 	wg.Wait()
-	if q.Max() != 3 || free.Max() != 1 || order[1] != "async" {
-		t.Error(q.Max(), free.Max(), order)
+	if want := []string{"first", "late", "free", "async", "sync"}; !slices.Equal(got(), want) || q.Max() != 3 || free.Max() != 2 {
+		t.Error(got(), q.Max(), free.Max())
 	}
 }
 

@@ -57,12 +57,10 @@ func (r *recovery) RecoverClosed(file *wal.File) error {
 func (l *Log) damagedAtOpen(file *wal.File, section int, err error) error {
 	l.stats.damaged.Add(1)
 	l.cfg.Logger.Error("index of wal file damaged, made anew from its records", "file", file.Seq, "section", section, "error", err)
-	var c *wal.CorruptError
-	if errors.As(err, &c) {
+	if _, ok := errors.AsType[*wal.CorruptError](err); ok {
 		return err
 	}
-	var mine *CorruptError
-	if errors.As(err, &mine) || errors.Is(err, wal.ErrTruncated) || file.Sections() <= section {
+	if _, ok := errors.AsType[*CorruptError](err); ok || errors.Is(err, wal.ErrTruncated) || file.Sections() <= section {
 		return &wal.CorruptError{File: fmt.Sprintf("%020d.wal", file.Seq), Reason: err.Error()}
 	}
 	return fmt.Errorf("queue: recover: %w", err)

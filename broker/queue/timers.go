@@ -91,18 +91,22 @@ func (t *timers) expired(now time.Time) (taken []*Waiter, wait time.Duration) {
 // waiterHeap is a heap by deadline; a waiter knows its place in it.
 type waiterHeap []*Waiter
 
-func (h waiterHeap) Len() int { return len(h) }
+// Len implements heap.Interface.
+func (h *waiterHeap) Len() int { return len(*h) }
 
-func (h waiterHeap) Less(i, j int) bool { return h[i].Deadline.Before(h[j].Deadline) }
+// Less implements heap.Interface.
+func (h *waiterHeap) Less(i, j int) bool { return (*h)[i].Deadline.Before((*h)[j].Deadline) }
 
-func (h waiterHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].heapIndex, h[j].heapIndex = i+1, j+1
+// Swap implements heap.Interface.
+func (h *waiterHeap) Swap(i, j int) {
+	s := *h
+	s[i], s[j] = s[j], s[i]
+	s[i].heapIndex, s[j].heapIndex = i+1, j+1
 }
 
 // Push implements heap.Interface.
 func (h *waiterHeap) Push(x any) {
-	w := x.(*Waiter) //nolint:errcheck,forcetypeassert // only add pushes
+	w := x.(*Waiter)
 	*h = append(*h, w)
 	w.heapIndex = len(*h)
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/varvemq/varve/broker/wal"
 	"github.com/varvemq/varve/internal/message"
@@ -189,13 +190,5 @@ func (t *tagSet) add(tag []byte) {
 }
 
 func (t *tagSet) match(f Filter) bool {
-	if t.any {
-		return true
-	}
-	for _, tag := range t.tags {
-		if f.MatchTag(tag) {
-			return true
-		}
-	}
-	return false
+	return t.any || slices.ContainsFunc(t.tags, f.MatchTag)
 }
