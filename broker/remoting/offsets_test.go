@@ -9,12 +9,14 @@ import (
 	wire "github.com/varvemq/varve/internal/remoting"
 )
 
-func queryOffset(g, topic string, queueID int32) *wire.Command {
-	return request(wire.ReqQueryConsumerOffset, "consumerGroup", g, "topic", topic, "queueId", fmt.Sprint(queueID))
+// queryOffset asks for the offset of group g.
+func queryOffset(topic string, queueID int32) *wire.Command {
+	return request(wire.ReqQueryConsumerOffset, "consumerGroup", "g", "topic", topic, "queueId", fmt.Sprint(queueID))
 }
 
-func commit(g, topic string, queueID int32, offset int64) *wire.Command {
-	return request(wire.ReqUpdateConsumerOffset, "consumerGroup", g, "topic", topic, "queueId", fmt.Sprint(queueID), "commitOffset", fmt.Sprint(offset))
+// commit sets a group's offset in queue 0 of topic t.
+func commit(g string, offset int64) *wire.Command {
+	return request(wire.ReqUpdateConsumerOffset, "consumerGroup", g, "topic", "t", "queueId", "0", "commitOffset", fmt.Sprint(offset))
 }
 
 func TestOffsetsOfAQueue(t *testing.T) {
@@ -89,33 +91,33 @@ func TestConsumerOffsets(t *testing.T) {
 		c.produce("t", 0, "x")
 	}
 	// Nothing stored: a young topic is consumed from the beginning, unless the client wants to know exactly.
-	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("g", "t", 0)), "offset"); got != 0 {
+	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("t", 0)), "offset"); got != 0 {
 		t.Errorf("offset %d of a new group", got)
 	}
-	exact := queryOffset("g", "t", 0)
+	exact := queryOffset("t", 0)
 	exact.Ext.Add("setZeroIfNotFound", "false")
 	c.want(wire.RespQueryNotFound, exact)
 
-	c.want(wire.RespSuccess, commit("g", "t", 0, 4))
-	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("g", "t", 0)), "offset"); got != 4 {
+	c.want(wire.RespSuccess, commit("g", 4))
+	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("t", 0)), "offset"); got != 4 {
 		t.Errorf("offset %d, want 4", got)
 	}
-	c.want(wire.RespSuccess, commit("g", "t", 0, 2)) // a client may go back
+	c.want(wire.RespSuccess, commit("g", 2)) // a client may go back
 	if got, _ := b.deps.Offsets.Offset("g", topic.Ordinals[0].First); got != 2 {
 		t.Errorf("offset %d, want 2", got)
 	}
-	c.want(wire.RespInvalidParameter, commit("g", "t", 0, 6)) // beyond the end
-	c.want(wire.RespInvalidParameter, commit("g", "t", 0, -1))
-	c.want(wire.RespSubscriptionGroupNotExist, commit("nope", "t", 0, 1))
-	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("g", "t", 0)), "offset"); got != 2 {
+	c.want(wire.RespInvalidParameter, commit("g", 6)) // beyond the end
+	c.want(wire.RespInvalidParameter, commit("g", -1))
+	c.want(wire.RespSubscriptionGroupNotExist, commit("nope", 1))
+	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("t", 0)), "offset"); got != 2 {
 		t.Errorf("offset %d after refused commits, want 2", got)
 	}
 
 	// One-way, as clients commit: no answer, in order with what follows.
-	oneway := commit("g", "t", 0, 5)
+	oneway := commit("g", 5)
 	oneway.Flag = wire.FlagOneway
 	c.send(oneway)
-	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("g", "t", 0)), "offset"); got != 5 {
+	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("t", 0)), "offset"); got != 5 {
 		t.Errorf("offset %d after a one-way commit, want 5", got)
 	}
 }
@@ -129,11 +131,11 @@ func TestOldTopicIsNotReplayed(t *testing.T) {
 	_, err := b.deps.Metadata.CreateTopic(t.Context(), old)
 	must(t, err)
 	c := b.dial()
-	c.want(wire.RespSuccess, queryOffset("g", "old", 0)) // empty: nothing to be replayed
+	c.want(wire.RespSuccess, queryOffset("old", 0)) // empty: nothing to be replayed
 	c.produce("old", 0, "x")
-	c.want(wire.RespQueryNotFound, queryOffset("g", "old", 0))
+	c.want(wire.RespQueryNotFound, queryOffset("old", 0))
 	c.produce("young", 0, "x")
-	c.want(wire.RespSuccess, queryOffset("g", "young", 0))
+	c.want(wire.RespSuccess, queryOffset("young", 0))
 }
 
 // resetTo asks for a reset by offset.
@@ -150,23 +152,23 @@ func TestResetReachesLiveConsumers(t *testing.T) {
 	for range 10 {
 		c.produce("t", 0, "x")
 	}
-	c.want(wire.RespSuccess, commit("g", "t", 0, 8))
+	c.want(wire.RespSuccess, commit("g", 8))
 	table := decode[wire.ResetOffsetBody](t, c.want(wire.RespSuccess, resetTo("g", "t", 0, 3))).OffsetTable
 	if off, ok := table.Get(wire.MessageQueue{BrokerName: testShard, QueueID: 0, Topic: "t"}); !ok || off != 3 || len(table) != 1 {
 		t.Errorf("table %+v", table)
 	}
 	// What is still reported of before the reset counts no more.
-	if resp := c.want(wire.RespSuccess, commit("g", "t", 0, 9)); resp.Remark == "" {
+	if resp := c.want(wire.RespSuccess, commit("g", 9)); resp.Remark == "" {
 		t.Error("a commit of before the reset was taken in")
 	}
 	resp := c.pull("g", "t", 0, 8)
 	if resp.Code != wire.RespPullOffsetMoved || extInt(t, resp, "nextBeginOffset") != 3 {
 		t.Errorf("pull was answered with %d, %v", resp.Code, resp.Ext.String("nextBeginOffset"))
 	}
-	c.want(wire.RespSuccess, commit("g", "t", 0, 9)) // still in flight
-	c.want(wire.RespSuccess, commit("g", "t", 0, 3)) // the client has understood
-	c.want(wire.RespSuccess, commit("g", "t", 0, 5))
-	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("g", "t", 0)), "offset"); got != 5 {
+	c.want(wire.RespSuccess, commit("g", 9)) // still in flight
+	c.want(wire.RespSuccess, commit("g", 3)) // the client has understood
+	c.want(wire.RespSuccess, commit("g", 5))
+	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("t", 0)), "offset"); got != 5 {
 		t.Errorf("offset %d after the reset, want 5", got)
 	}
 	if resp := c.pull("g", "t", 0, 5); resp.Code != wire.RespSuccess {
@@ -196,7 +198,7 @@ func TestResetByTime(t *testing.T) {
 			t.Errorf("%s: %+v, want %d for both queues", what, got, want)
 		}
 		for q := range int32(2) {
-			if off := extInt(t, c.want(wire.RespSuccess, queryOffset("g", "t", q)), "offset"); off != want {
+			if off := extInt(t, c.want(wire.RespSuccess, queryOffset("t", q)), "offset"); off != want {
 				t.Errorf("%s: stored %d, want %d", what, off, want)
 			}
 		}
