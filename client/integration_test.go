@@ -13,43 +13,80 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvemq/varve/broker"
+	"github.com/varvemq/varve/broker/brokertest"
 	"github.com/varvemq/varve/client"
 )
 
-// The tests in this file need a server: Varve or Apache RocketMQ. They run if
-// VARVE_TEST_NAMESRV holds the address of its name server, such as
-// 127.0.0.1:9876, and are skipped otherwise. conformance/reference/run.sh
-// --hold starts Apache RocketMQ for them.
+// TestIntegration runs against a Varve broker in this process, or, if
+// VARVE_TEST_NAMESRV holds the address of a name server such as 127.0.0.1:9876,
+// against that one: Varve or Apache RocketMQ (conformance/reference/run.sh
+// --hold starts it).
+func TestIntegration(t *testing.T) {
+	t.Parallel()
+	addr := os.Getenv("VARVE_TEST_NAMESRV")
+	if addr == "" {
+		if testing.Short() {
+			t.Skip("starts a broker")
+		}
+		addr = brokertest.Start(t, broker.Config{}).Addrs.Namesrv
+	}
+	for _, tt := range []struct {
+		name string
+		test func(*env)
+	}{
+		{"Send", integrationSend},
+		{"AutoCreate", integrationAutoCreate},
+		{"Compression", integrationCompression},
+		{"Async", integrationAsync},
+		{"Push", integrationPush},
+		{"Rebalance", integrationRebalance},
+		{"Orderly", integrationOrderly},
+		{"DeadLetter", integrationDeadLetter},
+		{"Broadcast", integrationBroadcast},
+		{"Reader", integrationReader},
+		{"Admin", integrationAdmin},
+		{"Reset", integrationReset},
+		{"Delay", integrationDelay},
+		{"Wire", integrationWire},
+		{"SQL", integrationSQL},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.test(newEnv(t, addr))
+		})
+	}
+}
 
 type env struct {
 	t     *testing.T
+	addr  string
 	opts  []client.Option
 	admin *client.Admin
 	topic string
 }
 
-func newEnv(t *testing.T, queues int) *env {
+func newEnv(t *testing.T, addr string) *env {
 	t.Helper()
-	addr := os.Getenv("VARVE_TEST_NAMESRV")
-	if addr == "" {
-		t.Skip("VARVE_TEST_NAMESRV is not set")
-	}
-	e := &env{t: t, opts: []client.Option{client.WithNameServers(addr)}, topic: name("T")}
+	e := &env{t: t, addr: addr, opts: []client.Option{client.WithNameServers(addr)}, topic: name("T")}
 	if testing.Verbose() {
-		e.opts = append(e.opts, client.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+		e.opts = append(e.opts, client.WithLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
 	}
 	var err error
 	if e.admin, err = client.NewAdmin(e.opts...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.admin.Close() })
-	if queues > 0 {
-		if err := e.admin.CreateTopic(t.Context(), client.TopicConfig{Name: e.topic, ReadQueues: queues, WriteQueues: queues}); err != nil {
-			t.Fatal(err)
-		}
-		e.awaitTopic()
-	}
 	return e
+}
+
+// create creates the topic.
+func (e *env) create(queues int) {
+	e.t.Helper()
+	if err := e.admin.CreateTopic(e.t.Context(), client.TopicConfig{Name: e.topic, ReadQueues: queues, WriteQueues: queues}); err != nil {
+		e.t.Fatal(err)
+	}
+	e.awaitTopic()
 }
 
 var counter atomic.Int64
@@ -136,9 +173,9 @@ func (e *env) readAll(opts ...client.ReadOption) []*client.MessageExt {
 	return out
 }
 
-func TestIntegrationSend(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 2)
+func integrationSend(e *env) {
+	t := e.t
+	e.create(2)
 	p := e.producer()
 	res, err := p.Send(t.Context(), &client.Message{
 		Topic: e.topic, Tag: "a", Keys: []string{"k1", "k2"}, Body: []byte("one"),
@@ -180,9 +217,8 @@ func TestIntegrationSend(t *testing.T) {
 	}
 }
 
-func TestIntegrationAutoCreate(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 0)
+func integrationAutoCreate(e *env) {
+	t := e.t
 	p := e.producer()
 	for range 3 {
 		if _, err := p.Send(t.Context(), &client.Message{Topic: e.topic, Body: []byte("x")}); err != nil {
@@ -195,9 +231,9 @@ func TestIntegrationAutoCreate(t *testing.T) {
 	}
 }
 
-func TestIntegrationCompression(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 1)
+func integrationCompression(e *env) {
+	t := e.t
+	e.create(1)
 	p := e.producer(client.WithCompression(1000))
 	body := make([]byte, 50000)
 	if _, err := p.Send(t.Context(), &client.Message{Topic: e.topic, Body: body}); err != nil {
@@ -208,9 +244,9 @@ func TestIntegrationCompression(t *testing.T) {
 	}
 }
 
-func TestIntegrationAsync(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 4)
+func integrationAsync(e *env) {
+	t := e.t
+	e.create(4)
 	var batches atomic.Int64
 	p := e.producer(client.WithHooks(client.Hooks{
 		BatchSent: func(string, int, int, time.Duration, error) { batches.Add(1) },
@@ -266,9 +302,9 @@ func TestIntegrationAsync(t *testing.T) {
 	}
 }
 
-func TestIntegrationPush(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 4)
+func integrationPush(e *env) {
+	t := e.t
+	e.create(4)
 	group := name("G")
 	var mu sync.Mutex
 	seen := make(map[string]int)
@@ -310,9 +346,9 @@ func TestIntegrationPush(t *testing.T) {
 	}
 }
 
-func TestIntegrationRebalance(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 6)
+func integrationRebalance(e *env) {
+	t := e.t
+	e.create(6)
 	group := name("G")
 	var count atomic.Int64
 	h := func(context.Context, *client.MessageExt) error { count.Add(1); return nil }
@@ -341,9 +377,9 @@ func TestIntegrationRebalance(t *testing.T) {
 	}
 }
 
-func TestIntegrationOrderly(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 4)
+func integrationOrderly(e *env) {
+	t := e.t
+	e.create(4)
 	p := e.producer()
 	const keys, each = 5, 40
 	for i := range each {
@@ -386,12 +422,13 @@ func TestIntegrationOrderly(t *testing.T) {
 	}
 }
 
-func TestIntegrationDeadLetter(t *testing.T) {
-	t.Parallel()
+func integrationDeadLetter(e *env) {
+	t := e.t
 	for _, orderly := range []bool{false, true} {
 		t.Run(fmt.Sprintf("orderly=%v", orderly), func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t, 1)
+			e := newEnv(t, e.addr)
+			e.create(1)
 			group := name("G")
 			opts := []client.Option{client.WithConsumeFrom(client.First())}
 			if orderly {
@@ -414,9 +451,9 @@ func TestIntegrationDeadLetter(t *testing.T) {
 	}
 }
 
-func TestIntegrationBroadcast(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 2)
+func integrationBroadcast(e *env) {
+	t := e.t
+	e.create(2)
 	group, file := name("G"), t.TempDir()+"/offsets.json"
 	var a, b atomic.Int64
 	_, stop := e.consume(group, func(context.Context, *client.MessageExt) error { a.Add(1); return nil },
@@ -439,9 +476,9 @@ func TestIntegrationBroadcast(t *testing.T) {
 	e.eventually(30*time.Second, "goes on where it was", func() bool { return b.Load() == 11 && a.Load() == 11 })
 }
 
-func TestIntegrationReader(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 1)
+func integrationReader(e *env) {
+	t := e.t
+	e.create(1)
 	p := e.producer()
 	send := func(tag string) {
 		t.Helper()
@@ -512,9 +549,9 @@ func TestIntegrationReader(t *testing.T) {
 	}
 }
 
-func TestIntegrationAdmin(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 2)
+func integrationAdmin(e *env) {
+	t := e.t
+	e.create(2)
 	ctx := t.Context()
 	if err := e.admin.CreateTopic(ctx, client.TopicConfig{Name: e.topic}); !errors.Is(err, client.ErrExists) {
 		t.Errorf("create again: %v", err)
@@ -603,9 +640,9 @@ func TestIntegrationAdmin(t *testing.T) {
 	})
 }
 
-func TestIntegrationReset(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 1)
+func integrationReset(e *env) {
+	t := e.t
+	e.create(1)
 	group := name("G")
 	var count atomic.Int64
 	e.consume(group, func(context.Context, *client.MessageExt) error { count.Add(1); return nil }, client.WithConsumeFrom(client.First()))
@@ -625,9 +662,9 @@ func TestIntegrationReset(t *testing.T) {
 	e.eventually(40*time.Second, "the last seven again", func() bool { return count.Load() >= 17 })
 }
 
-func TestIntegrationDelay(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 1)
+func integrationDelay(e *env) {
+	t := e.t
+	e.create(1)
 	p := e.producer()
 	got := make(chan *client.MessageExt, 10)
 	e.consume(name("G"), func(_ context.Context, m *client.MessageExt) error { got <- m; return nil }, client.WithConsumeFrom(client.First()))

@@ -9,9 +9,9 @@ import (
 	"github.com/varvemq/varve/client"
 )
 
-// TestIntegrationWire sends and reads with JSON headers and over TLS.
-func TestIntegrationWire(t *testing.T) {
-	t.Parallel()
+// integrationWire sends and reads with JSON headers and over TLS.
+func integrationWire(e *env) {
+	t := e.t
 	for _, tt := range []struct {
 		name string
 		opt  client.Option
@@ -21,7 +21,8 @@ func TestIntegrationWire(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t, 1)
+			e := newEnv(t, e.addr)
+			e.create(1)
 			e.opts = append(e.opts, tt.opt)
 			p := e.producer()
 			ms := []*client.Message{{Topic: e.topic, Body: []byte("1")}, {Topic: e.topic, Body: []byte("2"), Tag: "é\"\\"}}
@@ -39,10 +40,10 @@ func TestIntegrationWire(t *testing.T) {
 	}
 }
 
-// TestIntegrationSQL filters by properties, if the broker can.
-func TestIntegrationSQL(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, 1)
+// integrationSQL filters by properties, if the broker can.
+func integrationSQL(e *env) {
+	t := e.t
+	e.create(1)
 	p := e.producer()
 	for _, price := range []string{"5", "15", "25"} {
 		if _, err := p.Send(t.Context(), &client.Message{

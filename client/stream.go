@@ -13,6 +13,10 @@ import (
 // readSuspend is how long a broker may hold a stream's pull.
 const readSuspend = 15 * time.Second
 
+// maxSystemErrors is how many system errors in a row a stream waits out. Brokers
+// answer so to what will pass, and to what they will never do, such as SQL filters.
+const maxSystemErrors = 3
+
 // Stream is an open read. It is used by one goroutine at a time.
 type Stream struct {
 	reader   *Reader
@@ -150,7 +154,7 @@ func (f *fetcher) run(ctx context.Context) {
 }
 
 func (f *fetcher) loop(ctx context.Context) error {
-	pause := minBackoff
+	pause, failures := minBackoff, 0
 	for f.end < 0 || f.next < f.end {
 		if err := f.space(ctx); err != nil {
 			return err
@@ -158,12 +162,17 @@ func (f *fetcher) loop(ctx context.Context) error {
 		err := f.fetch(ctx)
 		switch {
 		case err == nil:
-			pause = minBackoff
+			pause, failures = minBackoff, 0
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !Retriable(err) || errors.Is(err, ErrNoRoute):
 			return err
+		case codeOf(err) == CodeSystemError && failures >= maxSystemErrors:
+			return err
 		default:
+			if codeOf(err) == CodeSystemError {
+				failures++
+			}
 			f.stream.reader.core.cfg.logger.Debug("read again", "topic", f.stream.sub.topic, "queue", f.queue.ID, "error", err)
 			f.stream.reader.core.routes.invalidate(f.stream.sub.topic)
 			if !sleep(ctx, pause) {
