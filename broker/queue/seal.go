@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/varvemq/varve/broker/wal"
 )
@@ -97,7 +98,13 @@ func (q *Queue) closeRun(f *fileIndex, row uint32) {
 			continue
 		}
 		if !q.dropped.Load() {
-			q.closed = append(q.closed, closedRun{seq: uint32(f.seq), row: row, first: q.live[i].first})
+			// At the end, but for a file whose damaged sections were made anew.
+			at := sort.Search(len(q.closed), func(j int) bool { return q.closed[j].seq > uint32(f.seq) })
+			closed := slices.Clip(q.closed)
+			if at == len(closed) {
+				closed = q.closed
+			}
+			q.closed = slices.Insert(closed, at, closedRun{seq: uint32(f.seq), row: row, first: q.live[i].first})
 		}
 		q.live = slices.Delete(q.live, i, i+1)
 		if len(q.live) == 0 {

@@ -67,12 +67,15 @@ func readSection(file *wal.File, number int) ([]byte, error) {
 	return b, err
 }
 
+// recordScanner is what rebuild needs of a *wal.File: every data record, in order, crc verified.
+type recordScanner interface {
+	Records(f func(wal.Record) error) error
+}
+
 // rebuild computes the sections 1 to 3 from the file's records and pins them. Section 4 is read at a start only.
 func (l *Log) rebuild(f *fileIndex, file *wal.File) error {
 	tmp, scratch := newLog(l.cfg), newFileIndex(f.seq, f.base)
-	scanner, ok := any(file).(interface {
-		Records(f func(wal.Record) error) error
-	})
+	scanner, ok := any(file).(recordScanner)
 	if !ok {
 		return fmt.Errorf("rebuild the index of wal file %d: %w", f.seq, errors.ErrUnsupported)
 	}
