@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,6 +25,9 @@ import (
 	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/objstore"
 )
+
+// reachTimeout bounds each step of a start that talks to etcd or to the object store over the network.
+const reachTimeout = 30 * time.Second
 
 // shutdownTimeout bounds each step of an orderly shutdown that needs etcd.
 const shutdownTimeout = 5 * time.Second
@@ -51,6 +55,8 @@ type broker struct {
 	reg   *prometheus.Registry
 	fence fence
 	fatal chan error
+
+	etcdStopped <-chan struct{} // closed when the embedded etcd ends; nil with an external one
 
 	closers []closer // in order of start
 
@@ -80,8 +86,7 @@ func (b *broker) onShutdown(what string, f func(ctx context.Context) error) {
 
 func (b *broker) shutdown(ctx context.Context) error {
 	var errs []error
-	for i := len(b.closers) - 1; i >= 0; i-- {
-		c := b.closers[i]
+	for _, c := range slices.Backward(b.closers) {
 		stepCtx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 		if err := c.close(stepCtx); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", c.what, err))
@@ -150,6 +155,8 @@ func (b *broker) openMetadata(ctx context.Context) error {
 	sc := metadata.StoreConfig{Cluster: b.cfg.Cluster, Logger: b.log}
 	var err error
 	if len(b.cfg.Etcd) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+		defer cancel()
 		if b.store, err = metadata.Open(ctx, metadata.Config{Endpoints: b.cfg.Etcd, StoreConfig: sc}); err != nil {
 			return fmt.Errorf("etcd at %v: %w", b.cfg.Etcd, err)
 		}
@@ -158,6 +165,7 @@ func (b *broker) openMetadata(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("embedded etcd: %w", err)
 		}
+		b.etcdStopped = embedded.Stopped()
 		b.onShutdown("stop the embedded etcd", func(context.Context) error { return embedded.Close() })
 		if b.store, err = embedded.Open(ctx, sc); err != nil {
 			return fmt.Errorf("embedded etcd: %w", err)
@@ -177,6 +185,8 @@ func (b *broker) openBucket(ctx context.Context) error {
 		return fmt.Errorf("object store: %w", err)
 	}
 	b.onShutdown("close the object store", func(context.Context) error { return b.bucket.Close() })
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
 	if err := b.bucket.Check(ctx); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}
@@ -184,6 +194,8 @@ func (b *broker) openBucket(ctx context.Context) error {
 }
 
 func (b *broker) identify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
 	var err error
 	b.clusterID, err = ensureIdentity(ctx, b.store, b.bucket, b.cfg.FS, b.cfg.DataDir)
 	return err
@@ -197,7 +209,7 @@ func (b *broker) openLog(ctx context.Context) error {
 	began := time.Now()
 	b.queues, err = queue.Open(ctx, queue.Config{
 		WAL: wal.Config{
-			Dir: filepath.Join(b.cfg.DataDir, "wal"), FS: b.cfg.FS, Limit: b.cfg.WALLimit, TailBytes: b.cfg.TailCache,
+			Dir: filepath.Join(b.cfg.DataDir, "wal"), FS: b.cfg.FS, Limit: b.cfg.WALLimit, FileSize: b.cfg.walFileSize(), TailBytes: b.cfg.TailCache,
 			BootID: b.cfg.BootID, Fence: b.fence.wait, Logger: b.log, Registerer: b.reg,
 			OnFatal: func(err error) {
 				select {
@@ -222,12 +234,16 @@ func shardNumber(name string) uint32 {
 }
 
 func (b *broker) acquire(ctx context.Context) error {
+	addr, err := b.cfg.advertised(b.main.Addr())
+	if err != nil {
+		return err
+	}
 	walID := uuid.UUID(b.queues.WAL().UUID()).String()
 	b.id = b.cfg.ShardName + "@" + walID
 	accept := b.cfg.AcceptTailLoss == "all" || b.cfg.AcceptTailLoss == b.cfg.ShardName
 	own, err := b.store.AcquireShard(ctx, metadata.ShardClaim{
 		Shard: b.cfg.ShardName, Broker: b.id, WALUUID: walID, LeaseTTL: b.cfg.LeaseTTL,
-		AcceptTailLoss: accept, AdvertisedAddr: b.main.Addr().String(), LeaseExempt: len(b.cfg.Etcd) == 0,
+		AcceptTailLoss: accept, AdvertisedAddr: addr.String(), LeaseExempt: len(b.cfg.Etcd) == 0,
 	})
 	if errors.Is(err, metadata.ErrTailDirty) {
 		return fmt.Errorf("%w: messages that are only there would be lost; bring that data directory back, or accept the loss with --accept-tail-loss=%s", err, b.cfg.ShardName)
@@ -265,6 +281,8 @@ func (b *broker) serve(ctx context.Context) error {
 			return fmt.Errorf("the write-ahead log cannot go on: %w", err)
 		case <-b.own.Lost():
 			return errLost
+		case <-b.etcdStopped:
+			return errEtcdEnded
 		}
 	})
 	addrs := Addrs{Namesrv: b.namesrv.Addr().String(), Broker: b.main.Addr().String(), HTTP: b.http.Addr().String()}

@@ -20,9 +20,9 @@ type rawClient struct {
 	r  *bufio.Reader
 }
 
-func (tb *testBroker) raw(b *testing.B) *rawClient {
+func rawTo(b *testing.B, addr string) *rawClient {
 	b.Helper()
-	nc, err := net.Dial("tcp", tb.addr)
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func BenchmarkSingleSend(b *testing.B) {
 		}{{"json", wire.CodecJSON}, {"binary", wire.CodecBinary}} {
 			b.Run(flush+"/"+codec.name, func(b *testing.B) {
 				const inFlight = 64
-				c := benchBroker(b, flush == "sync").raw(b)
+				c := rawTo(b, benchBroker(b, flush == "sync").addr)
 				var frames []byte
 				for range inFlight {
 					frames = append(frames, sendFrame(codec.Codec, 128)...)
@@ -106,7 +106,7 @@ func BenchmarkBatchSend(b *testing.B) {
 	}{{"100B", 100}, {"1KiB", 1 << 10}} {
 		b.Run(size.name, func(b *testing.B) {
 			const count, inFlight = 1000, 4
-			c := benchBroker(b, false).raw(b)
+			c := rawTo(b, benchBroker(b, false).addr)
 			var body []byte
 			for range count {
 				body = message.AppendBatchItem(body, &message.BatchItem{Body: make([]byte, size.bytes)})
@@ -141,7 +141,7 @@ func BenchmarkPull(b *testing.B) {
 	for _, count := range []int32{32, 1000} {
 		b.Run(map[int32]string{32: "32", 1000: "1000"}[count], func(b *testing.B) {
 			tb := benchBroker(b, false)
-			c := tb.raw(b)
+			c := rawTo(b, tb.addr)
 			var frames []byte
 			for range 1000 {
 				frames = append(frames, sendFrame(wire.CodecBinary, 100)...)
@@ -150,7 +150,7 @@ func BenchmarkPull(b *testing.B) {
 				c.write(frames)
 				c.answers(1000)
 			}
-			req := pullRequest("g", "bench", 1, 500, count, "*", 0)
+			req := pullRequest("bench", 1, 500, count, "*", 0)
 			req.Codec = wire.CodecBinary
 			frame := wire.AppendFrame(nil, req)
 			b.ReportAllocs()

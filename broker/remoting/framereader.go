@@ -71,7 +71,7 @@ func (f *frameReader) fill(n int) error {
 			return nil
 		}
 		switch {
-		case err == io.EOF && f.end > 0: //nolint:errorlint // a Reader returns io.EOF unwrapped
+		case err == io.EOF && f.end > 0:
 			return io.ErrUnexpectedEOF
 		case err != nil:
 			return err

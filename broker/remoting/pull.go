@@ -197,7 +197,7 @@ func (p *pull) work(ctx context.Context, buf []byte) []byte {
 		p.commit = -1
 	}
 	if offset, ok := s.resets.take(p.group, p.q.Ordinal()); ok {
-		p.answer(wire.RespPullOffsetMoved, "OFFSET_RESET", queue.ReadResult{Next: uint64(offset), Min: p.q.Min(), Max: p.q.Max()}, nil)
+		p.answer(wire.RespPullOffsetMoved, "OFFSET_RESET", queue.ReadResult{Next: offset, Min: p.q.Min(), Max: p.q.Max()}, nil)
 		return buf
 	}
 	for {

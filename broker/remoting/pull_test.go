@@ -10,10 +10,10 @@ import (
 	wire "github.com/varvemq/varve/internal/remoting"
 )
 
-// pullRequest is a pull with the expression in the request.
-func pullRequest(group, topic string, queueID int32, offset int64, maxMessages int32, expr string, suspend time.Duration) *wire.Command {
+// pullRequest is a pull of group g, with the expression in the request.
+func pullRequest(topic string, queueID int32, offset int64, maxMessages int32, expr string, suspend time.Duration) *wire.Command {
 	h := wire.PullMessageHeader{
-		ConsumerGroup: []byte(group), Topic: []byte(topic), QueueID: queueID, QueueOffset: offset, MaxMsgNums: maxMessages,
+		ConsumerGroup: []byte("g"), Topic: []byte(topic), QueueID: queueID, QueueOffset: offset, MaxMsgNums: maxMessages,
 		SysFlag: wire.PullFlagSubscription, Subscription: []byte(expr), ExpressionType: []byte("TAG"), MaxMsgBytes: wire.Absent,
 	}
 	if suspend > 0 {
@@ -48,7 +48,7 @@ func TestPullStatuses(t *testing.T) {
 		{"empty queue", 1, 0, "*", wire.RespPullNotFound, 0, 0, 0},
 		{"beyond an empty queue", 1, 3, "*", wire.RespPullOffsetMoved, 0, 0, 0},
 	} {
-		resp := c.call(pullRequest("g", "orders", test.queue, test.offset, 32, test.expr, 0))
+		resp := c.call(pullRequest("orders", test.queue, test.offset, 32, test.expr, 0))
 		if resp.Code != test.code {
 			t.Errorf("%s: code %d (%s), want %d", test.name, resp.Code, resp.Remark, test.code)
 			continue
@@ -57,10 +57,10 @@ func TestPullStatuses(t *testing.T) {
 			t.Errorf("%s: next %d, min %d, max %d", test.name, n, lo, hi)
 		}
 	}
-	c.want(wire.RespSubscriptionParseFailed, pullRequest("g", "orders", 0, 0, 32, "||", 0))
-	c.want(wire.RespTopicNotExist, pullRequest("g", "nowhere", 0, 0, 32, "*", 0))
-	c.want(wire.RespInvalidParameter, pullRequest("g", "orders", 7, 0, 32, "*", 0))
-	c.want(wire.RespInvalidParameter, pullRequest("g", "orders", 0, -1, 32, "*", 0))
+	c.want(wire.RespSubscriptionParseFailed, pullRequest("orders", 0, 0, 32, "||", 0))
+	c.want(wire.RespTopicNotExist, pullRequest("nowhere", 0, 0, 32, "*", 0))
+	c.want(wire.RespInvalidParameter, pullRequest("orders", 7, 0, 32, "*", 0))
+	c.want(wire.RespInvalidParameter, pullRequest("orders", 0, -1, 32, "*", 0))
 }
 
 func TestPullIsHeldAndWokenByItsTag(t *testing.T) {
@@ -70,7 +70,7 @@ func TestPullIsHeldAndWokenByItsTag(t *testing.T) {
 	c, p := b.dial(), b.dial()
 	b.addGroup("g")
 	began := time.Now()
-	c.send(pullRequest("g", "orders", 0, 0, 32, "wanted", 20*time.Second))
+	c.send(pullRequest("orders", 0, 0, 32, "wanted", 20*time.Second))
 	time.Sleep(20 * time.Millisecond)
 	p.produce("orders", 0, "no", message.PropertyTags, "other")
 	select {
@@ -87,7 +87,7 @@ func TestPullIsHeldAndWokenByItsTag(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("woken after %s", took)
 	}
-	resp = c.call(pullRequest("g", "orders", 0, 2, 32, "*", 50*time.Millisecond))
+	resp = c.call(pullRequest("orders", 0, 2, 32, "*", 50*time.Millisecond))
 	if resp.Code != wire.RespPullNotFound {
 		t.Errorf("at the deadline: code %d (%s)", resp.Code, resp.Remark)
 	}
@@ -105,7 +105,7 @@ func TestTenThousandWaitingPulls(t *testing.T) {
 	for i := range conns {
 		conns[i] = b.dial()
 		for n := range queues * each / len(conns) {
-			conns[i].send(pullRequest("g", "wide", int32(n%queues), 0, 32, "*", time.Minute))
+			conns[i].send(pullRequest("wide", int32(n%queues), 0, 32, "*", time.Minute))
 		}
 	}
 	waiting := func() (n int) {

@@ -133,12 +133,12 @@ func (s *Server) createAndSend(ctx context.Context, c *conn, req *wire.Command) 
 	if !ok {
 		var err error
 		if info, err = s.autoCreate(ctx, string(h.Topic), string(h.DefaultTopic), h.DefaultTopicQueueNums); err != nil {
-			return failedSend(err), nil //nolint:nilerr // the response says it
+			return failedSend(err), nil
 		}
 	}
 	if group, retry := message.GroupOfRetryTopic(info.meta.Name); retry {
 		if _, err := s.autoCreate(ctx, message.DLQTopic(group), "", 1); err != nil {
-			return failedSend(err), nil //nolint:nilerr // the response says it
+			return failedSend(err), nil
 		}
 	}
 	o := s.newSendOp(c, req)

@@ -123,7 +123,7 @@ func TestSendBatch(t *testing.T) {
 	cmd := &wire.Command{Code: wire.ReqSendBatchMessage, Body: body[:len(body)-1]}
 	h.AppendExt(cmd)
 	c.want(wire.RespMessageIllegal, cmd)
-	resp := c.want(wire.RespSuccess, pullRequest("g", "orders", 0, 0, 32, "*", 0))
+	resp := c.want(wire.RespSuccess, pullRequest("orders", 0, 0, 32, "*", 0))
 	if got := messages(t, resp.Body); len(got) != 6 || string(got[5].Body()) != "m2" || got[5].QueueOffset() != 5 {
 		t.Errorf("pulled %d messages", len(got))
 	}

@@ -97,7 +97,7 @@ func New(cfg Config, deps Deps) *Server {
 		resets:    newPendingResets(),
 		sendSlots: make(chan struct{}, maxHeldSends),
 	}
-	s.ids = message.NewIDGenerator(cfg.Advertise.Addr(), rand.IntN(1<<16), uint32(s.started.UnixNano()))
+	s.ids = message.NewIDGenerator(cfg.Advertise.Addr(), rand.IntN(1<<16), uint32(s.started.UnixNano())) //nolint:gosec // ids are unique, not secret
 	s.m = newMetrics(cfg.Registerer, s)
 	s.topics = newTopicTable(s)
 	s.pulls = newPullQueue()

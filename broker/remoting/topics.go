@@ -113,7 +113,7 @@ func (s *Server) writeQueue(info *topicInfo, id int32) (int32, *queue.Queue, err
 	case t.Perm&permWrite == 0:
 		return 0, nil, status(wire.RespNoPermission, "the broker[%s] sending message to topic[%s] is forbidden", s.cfg.Shard, t.Name)
 	case id < 0 && t.WriteQueues > 0:
-		id = rand.Int32N(t.WriteQueues)
+		id = rand.Int32N(t.WriteQueues) //nolint:gosec // spreads load, guards nothing
 	case id < 0, id >= max(t.ReadQueues, t.WriteQueues):
 		return 0, nil, status(wire.RespInvalidParameter, "request queueId[%d] is illegal, topic[%s] has %d write queues", id, t.Name, t.WriteQueues)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varvemq/varve/broker/queue"
+	"github.com/varvemq/varve/broker/wal"
 	"github.com/varvemq/varve/internal/message"
 )
 
@@ -60,7 +61,7 @@ func NewLevels(cfg Config) *Levels {
 func (l *Levels) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, q := range l.cfg.Queues {
-		lv := &level{Levels: l, q: q, number: i + 1, delay: l.cfg.Delays.Delay(i + 1), wake: make(chan struct{}, 1)}
+		lv := &level{Levels: l, q: q, number: i + 1, delay: l.cfg.Delays.Delay(i + 1), most: batchMessages, wake: make(chan struct{}, 1)}
 		lv.waiter.Wake = func(*queue.Waiter, queue.WakeReason) { lv.wake <- struct{}{} } // one waiter, one token
 		g.Go(func() error { return lv.run(ctx) })
 	}
@@ -74,6 +75,7 @@ type level struct {
 	q      *queue.Queue
 	number int
 	delay  time.Duration
+	most   int // messages in a record
 	waiter queue.Waiter
 	wake   chan struct{}
 	buf    []byte
@@ -93,7 +95,7 @@ func (l *level) run(ctx context.Context) error {
 		next = advanced
 		switch {
 		case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrDropped), ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the log or the process is ending
 		case err != nil:
 			l.cfg.Logger.Error("deliver delayed messages", "level", l.number, "offset", next, "retry_in", pause, "err", err)
 			l.sleep(ctx, pause)
@@ -126,7 +128,7 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 	due := l.cfg.Clock().Add(-l.delay).UnixMilli()
 	last := next
 	l.out, l.batches = l.out[:0], l.batches[:0]
-	for rest := l.buf; len(rest) > 0; {
+	for rest, n := l.buf, 0; len(rest) > 0 && n < l.most; n++ {
 		var v message.View
 		if v, rest, err = message.Next(rest); err != nil {
 			return next, 0, fmt.Errorf("offset %d: %w", last, err)
@@ -149,18 +151,25 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 		b.Messages = l.out[from:l.ends[i]]
 		from = l.ends[i]
 	}
-	if err := l.cfg.Log.AppendWait(ctx, &op); err != nil {
+	err = l.cfg.Log.AppendWait(ctx, &op)
+	switch {
+	case err == nil:
+		l.most = batchMessages
+		return last, 0, nil
+	case errors.Is(err, wal.ErrTooLarge) && last-next > 1: // a small log has small records
+		l.most = int(last-next) / 2
+		return next, 0, nil
+	default:
 		return next, 0, err
 	}
-	return last, 0, nil
 }
 
 // add encodes one due message for its destination, behind the previous one's batch if it goes to the same queue.
 func (l *level) add(ctx context.Context, v message.View) error {
 	fields := v.Fields()
 	topic := message.PropertyString(fields.Properties, message.PropertyRealTopic)
-	id, err := strconv.ParseInt(message.PropertyString(fields.Properties, message.PropertyRealQueueID), 10, 32)
-	if topic == "" || err != nil {
+	id, bad := strconv.ParseInt(message.PropertyString(fields.Properties, message.PropertyRealQueueID), 10, 32)
+	if topic == "" || bad != nil {
 		l.cfg.Logger.Error("drop a delayed message without a destination", "level", l.number, "offset", v.QueueOffset())
 		return nil
 	}
