@@ -37,9 +37,9 @@ func newSender(l *Log, window int, queue func(i int) *Queue, messages []byte, co
 	return s
 }
 
-func (s *sender) send(tb testing.TB) {
+func (s *sender) send() {
 	if err := s.l.Append(context.Background(), <-s.free); err != nil {
-		tb.Fatal(err)
+		panic(err)
 	}
 }
 
@@ -50,10 +50,10 @@ func (s *sender) drain() {
 }
 
 // trimSome keeps the disk small. It is a part of what is measured, as it is of running a broker.
-func trimSome(tb testing.TB, l *Log) {
+func trimSome(l *Log) {
 	if st := l.WAL().Stats(); st.Next-st.First > 2<<30 {
 		if err := l.TrimTo(context.Background(), st.Next-1<<30); err != nil {
-			tb.Fatal(err)
+			panic(err)
 		}
 	}
 }
@@ -87,9 +87,9 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
-				s.send(b)
+				s.send()
 				if n++; n%1024 == 0 {
-					trimSome(b, l)
+					trimSome(l)
 				}
 			}
 			s.drain()
@@ -107,7 +107,7 @@ func BenchmarkAppendParallel(b *testing.B) {
 		q := l.Queue(next.Add(1))
 		s := newSender(l, 64, func(int) *Queue { return q }, m, 1, false)
 		for pb.Next() {
-			s.send(b)
+			s.send()
 		}
 		s.drain()
 	})
@@ -124,7 +124,7 @@ func BenchmarkRead(b *testing.B) {
 		}
 		s := newSender(l, 64, func(int) *Queue { return q }, messages, batch, false)
 		for closedFiles(l) < 6 {
-			s.send(b)
+			s.send()
 		}
 		s.drain()
 		for _, n := range []int{32, 1000} {

@@ -152,6 +152,7 @@ func TestTrimUnderReaders(t *testing.T) {
 					if _, _, err := l.ByKey(context.Background(), KeyQuery{Topic: "T", Key: "all", Max: 3}, nil); err != nil {
 						t.Error(err)
 					}
+				default:
 				}
 			}
 		})

@@ -14,7 +14,7 @@ import (
 // Config is what a Log needs. Zero means default, except in WAL.Dir.
 type Config struct {
 	WAL        wal.Config            // Owner is set by Open; FS, Fence, Logger and Clock are the WAL's own
-	Shard      wal.Shard             // what the queues belong to; records of other shards are ignored
+	Shard      wal.Shard             // what the queues belong to; records of other shards are ignored. Epoch 0: as the WAL has it
 	StoreHost  netip.AddrPort        // advertised; messages stored under another are rewritten as they are read. Zero: never
 	IndexCache int64                 // bytes of sections of closed files kept in memory; 64 MiB
 	Logger     *slog.Logger          // WAL.Logger, else none

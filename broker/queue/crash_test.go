@@ -239,7 +239,7 @@ func (m *model) settle() {
 func (m *model) look(l *Log, ordinal uint32) error {
 	q := l.Queue(ordinal)
 	hi := q.Max()
-	if _, err := m.compare(l, ordinal); err != nil && errors.Is(err, errModel) {
+	if err := m.compare(l, ordinal); err != nil && errors.Is(err, errModel) {
 		return err
 	}
 	m.seen[ordinal] = max(m.seen[ordinal], hi)
@@ -250,8 +250,8 @@ func (m *model) look(l *Log, ordinal uint32) error {
 }
 
 // compare reads a queue from its first offset: each message must be the one the model has at that offset, with none left
-// out. It returns the end.
-func (m *model) compare(l *Log, ordinal uint32) (uint64, error) {
+// out.
+func (m *model) compare(l *Log, ordinal uint32) error {
 	q := l.Queue(ordinal)
 	want := m.queues[ordinal]
 	off := q.Min()
@@ -262,20 +262,20 @@ func (m *model) compare(l *Log, ordinal uint32) (uint64, error) {
 	for {
 		b, res, err := l.Read(context.Background(), q, ReadRequest{Offset: off, MaxMessages: 1 + m.rng.IntN(50)}, nil)
 		if err != nil {
-			return off, err
+			return err
 		}
 		for _, v := range mustViews(b) {
 			if i == len(want) || uint64(v.QueueOffset()) != want[i].offset || idOf(v) != want[i].id {
-				return off, fmt.Errorf("%w: queue %d, offset %d: id %d is not expected", errModel, ordinal, v.QueueOffset(), idOf(v))
+				return fmt.Errorf("%w: queue %d, offset %d: id %d is not expected", errModel, ordinal, v.QueueOffset(), idOf(v))
 			}
 			i++
 		}
 		off = res.Next
 		if i < len(want) && want[i].offset < off {
-			return off, fmt.Errorf("%w: queue %d: offset %d was skipped: %+v", errModel, ordinal, want[i].offset, res)
+			return fmt.Errorf("%w: queue %d: offset %d was skipped: %+v", errModel, ordinal, want[i].offset, res)
 		}
 		if res.Status == NoMessage {
-			return off, nil
+			return nil
 		}
 	}
 }
@@ -302,7 +302,7 @@ func (m *model) check(l *Log) error {
 			}
 		}
 		m.queues[ordinal] = want[:keep]
-		if _, err := m.compare(l, ordinal); err != nil {
+		if err := m.compare(l, ordinal); err != nil {
 			return err
 		}
 		m.seen[ordinal] = end

@@ -279,7 +279,7 @@ func TestMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	per := func(what string, before int64, limit int64) {
+	per := func(what string, before, limit int64) {
 		t.Helper()
 		n := (heap() - before) / queues
 		t.Logf("%s: %d bytes a queue", what, n)
@@ -312,14 +312,15 @@ func TestMemory(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, fill, op = nil, nil, nil
-	before = heap()
+	*op = Op{}
+	closedHeap := heap()
 	start := time.Now()
-	l = openLog(t, cfg)
+	l2 := openLog(t, cfg)
 	t.Logf("opened in %v", time.Since(start))
-	per("after a restart", before, 1024)
-	if got := readAll(t, l, l.Queue(queues/2), 0); len(got) != 1 || idOf(got[0]) != queues/2 {
+	per("after a restart", closedHeap, 1024)
+	if got := readAll(t, l2, l2.Queue(queues/2), 0); len(got) != 1 || idOf(got[0]) != queues/2 {
 		t.Fatal(len(got))
 	}
 	runtime.KeepAlive(l)
+	runtime.KeepAlive(l2)
 }

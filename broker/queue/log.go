@@ -37,6 +37,7 @@ type Log struct {
 
 // Open recovers the log in cfg.WAL.Dir, or makes one, opens its WAL and starts the goroutine of the deadlines; Close ends
 // both. ctx bounds the recovery.
+// Records are written under Config.Shard's epoch, if it is not 0; one below what the WAL has seen is refused.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -51,6 +52,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	rec.finish()
 	l.wal.Store(w)
+	if s := l.cfg.Shard; s.Epoch > 0 {
+		if err := w.SetEpoch(s.ID, s.Epoch, 0); err != nil {
+			return nil, errors.Join(fmt.Errorf("queue: open: %w", err), w.Close())
+		}
+	}
 	if err := l.stats.register(l, l.cfg.Registerer); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

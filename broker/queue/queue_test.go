@@ -55,6 +55,31 @@ func TestAppendAndRead(t *testing.T) {
 	}
 }
 
+func TestEpoch(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(vfs.NewCrash(nil))
+	for _, epoch := range []uint32{4, 4, 7} {
+		cfg.Shard.Epoch = epoch
+		l := openLog(t, cfg)
+		q := l.Queue(1)
+		put(t, l, q, true, msg("T", 0, 8))
+		var x [1]extent
+		if _, err := l.locate(q, q.Max()-1, x[:]); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := l.WAL().Record(x[0].pos, x[0].length); err != nil || rec.Shard != cfg.Shard {
+			t.Fatal(rec.Shard, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.Shard.Epoch = 6
+	if _, err := Open(t.Context(), cfg); err == nil {
+		t.Fatal("an epoch of the past was accepted")
+	}
+}
+
 func TestInvalidOps(t *testing.T) {
 	t.Parallel()
 	l := openLog(t, testConfig(vfs.NewCrash(nil)))
