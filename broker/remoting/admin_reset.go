@@ -2,7 +2,9 @@ package remoting
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/varvemq/varve/broker/queue"
 	wire "github.com/varvemq/varve/internal/remoting"
@@ -75,13 +77,14 @@ func (s *Server) resetOffset(ctx context.Context, c *conn, req *wire.Command) (*
 	if len(offsets) == 0 {
 		return nil, status(wire.RespSystemError, "No queues to reset.")
 	}
-	// First of all, so that no commit of before the reset comes after it.
+	// Before they are stored, so that no commit of before the reset comes after it.
 	for ordinal, offset := range offsets {
 		s.resets.set(g.Name, ordinal, offset)
 	}
 	if err := s.deps.Offsets.Reset(ctx, g.Name, offsets); err != nil {
 		return nil, err
 	}
+	s.wakePulls(g.Name, offsets)
 	c.log.Info("offsets reset by an administrator", "group", g.Name, "topic", r.topic, "queues", len(offsets), "timestamp_ms", r.timestamp)
 	return bodyResponse(&body)
 }
@@ -107,4 +110,24 @@ func (s *Server) resetTarget(ctx context.Context, r *resetRequest, group string,
 		target = min(target, stored)
 	}
 	return target, nil
+}
+
+// wakePulls works the waiting pulls of a group's queues again, so that consumers hear of a reset now and not when their wait ends.
+func (s *Server) wakePulls(group string, queues map[uint32]int64) {
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		var taken []*pull
+		c.pulls.mu.Lock()
+		for p := c.pulls.all; p != nil; p = p.heldNx {
+			if _, reset := queues[p.q.Ordinal()]; reset && p.group == group && s.deps.Log.Cancel(&p.waiter) {
+				taken = append(taken, p)
+			}
+		}
+		c.pulls.mu.Unlock()
+		for _, p := range taken {
+			s.pulls.push(p)
+		}
+	}
 }

@@ -117,7 +117,6 @@ func BenchmarkBatchSend(b *testing.B) {
 			}
 			cmd := &wire.Command{Code: wire.ReqSendBatchMessage, Body: body, Codec: wire.CodecBinary}
 			h.AppendExt(cmd)
-			cmd.Ext.AddBool(extFirstID, true)
 			frame := wire.AppendFrame(nil, cmd)
 			for range inFlight - 1 {
 				c.write(frame)

@@ -36,7 +36,6 @@ type sendOp struct {
 	props   sendProperties
 	queueID int32
 	isBatch bool
-	firstID bool // the client wants the first message's id only
 
 	buf      []byte // the stored messages
 	propsBuf []byte
@@ -53,7 +52,7 @@ func (s *Server) newSendOp(c *conn, req *wire.Command) *sendOp {
 		o.Done = func(_ *queue.Op, err error) { o.finished(err) }
 	}
 	o.c, o.r = c, replyTo(req)
-	o.isBatch, o.firstID = false, false
+	o.isBatch = false
 	return o
 }
 
@@ -352,12 +351,8 @@ func (o *sendOp) finished(err error) {
 	o.srv.stats.put(b.Count, len(b.Messages))
 	if !o.r.oneway {
 		o.respHead = wire.SendResponseHeader{QueueID: o.queueID, QueueOffset: int64(b.BaseOffset), TransactionID: o.uniq}
-		n := b.Count
-		if o.firstID {
-			n = 1
-		}
 		o.ids = o.ids[:0]
-		for i := range n {
+		for i := range b.Count {
 			if i > 0 {
 				o.ids = append(o.ids, ',')
 			}

@@ -7,9 +7,6 @@ import (
 	wire "github.com/varvemq/varve/internal/remoting"
 )
 
-// extFirstID is an ext field of our own client: answer a batch with the id of its first message only; the others follow by ones. RocketMQ ignores it.
-const extFirstID = "varveFirstId"
-
 // sendBatch serves SEND_BATCH_MESSAGE: all messages of the body go to one queue, one after another, in one record.
 func (s *Server) sendBatch(ctx context.Context, c *conn, req *wire.Command) {
 	o := s.newSendOp(c, req)
@@ -23,7 +20,6 @@ func (s *Server) sendBatch(ctx context.Context, c *conn, req *wire.Command) {
 		c.runSlow(ctx, handler{slow: s.createAndSend}, req.Clone())
 		return
 	}
-	o.firstID = req.Ext.Bool(extFirstID, false)
 	if err := o.prepareBatch(info, req.Body); err != nil {
 		o.fail(err)
 		return

@@ -109,15 +109,12 @@ func TestSendBatch(t *testing.T) {
 		ProducerGroup: []byte("p"), Topic: []byte("orders"), DefaultTopic: []byte(message.TopicAutoCreate), DefaultTopicQueueNums: 4,
 		BornTimestamp: time.Now().UnixMilli(), Batch: true,
 	}
-	for firstOnly, ids := range map[bool]int{false: 3, true: 1} {
+	for range 2 {
 		cmd := &wire.Command{Code: wire.ReqSendBatchMessage, Body: body}
 		h.AppendExt(cmd)
-		if firstOnly {
-			cmd.Ext.AddBool(extFirstID, true)
-		}
 		resp := c.want(wire.RespSuccess, cmd)
-		if got := strings.Split(resp.Ext.String("msgId"), ","); len(got) != ids {
-			t.Errorf("%d ids, want %d", len(got), ids)
+		if got := strings.Split(resp.Ext.String("msgId"), ","); len(got) != 3 {
+			t.Errorf("%d ids, want 3", len(got))
 		}
 	}
 	cmd := &wire.Command{Code: wire.ReqSendBatchMessage, Body: body[:len(body)-1]}
