@@ -100,7 +100,7 @@ func embedConfig(cfg EmbedConfig, socketDir string) (*embed.Config, error) {
 	ec.MaxTxnOps = 2 * MaxTxnOps
 	ec.EnableGRPCGateway = false
 	ec.UnsafeNoFsync = cfg.UnsafeNoFsync
-	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapBridge(cfg.Logger))
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapBridge(cfg.Logger, false))
 	// Fields, not parsed URLs: etcd takes a peer's socket path from Host.
 	ec.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: filepath.Join(socketDir, "p")}}
 	ec.ListenClientUrls = []url.URL{{Scheme: "unix", Path: filepath.Join(socketDir, "c")}}

@@ -45,7 +45,7 @@ func DialEtcd(ctx context.Context, cfg Config) (KV, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: cfg.Endpoints, Username: cfg.Username, Password: cfg.Password, TLS: cfg.TLS,
 		DialTimeout: timeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
-		Context: context.WithoutCancel(ctx), Logger: zapBridge(cfg.Logger),
+		Context: context.WithoutCancel(ctx), Logger: zapBridge(cfg.Logger, true),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: timeout,
@@ -247,10 +247,10 @@ func (e *etcdKV) Close() error {
 	return nil
 }
 
-// zapBridge returns a zap logger that hands warnings and errors to slog.
-func zapBridge(l *slog.Logger) *zap.Logger {
+// zapBridge returns a zap logger that hands warnings and errors to slog, a client's at debug level.
+func zapBridge(l *slog.Logger, client bool) *zap.Logger {
 	if l == nil {
 		return zap.NewNop()
 	}
-	return zap.New(zapCore{l: l})
+	return zap.New(zapCore{l: l, debug: client})
 }

@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// run flushes what has changed, every FlushInterval, until ctx ends or the shard is lost. An outage of etcd is logged when it begins and when it ends.
+// run flushes what has changed, every FlushInterval, until ctx ends or the shard is lost.
 func (c *OffsetCommitter) run(ctx context.Context) {
 	retry := newBackoff(c.cfg.RetryMin, c.cfg.RetryMax)
-	pause, outage := c.cfg.FlushInterval, false
+	pause := c.cfg.FlushInterval
+	part := "committed offsets of shard " + c.own.rec.ID
+	defer c.s.outage.forget(part)
 	for {
 		t := time.NewTimer(pause)
 		select {
@@ -32,16 +34,12 @@ func (c *OffsetCommitter) run(ctx context.Context) {
 			c.s.log.Warn("committed offsets are given up: the shard is lost", "shard", c.own.rec.ID, "chunks", c.Pending())
 			return
 		case err != nil:
-			if !outage {
-				c.s.log.Warn("committed offsets cannot be written", "shard", c.own.rec.ID, "chunks", c.Pending(), "error", err)
-			}
-			pause, outage = retry.step(), true
+			c.s.outage.began(part, err)
+			pause = retry.step()
 		default:
-			if outage {
-				c.s.log.Info("committed offsets are written again", "shard", c.own.rec.ID)
-			}
+			c.s.outage.ended(part)
 			retry.reset()
-			pause, outage = c.cfg.FlushInterval, false
+			pause = c.cfg.FlushInterval
 		}
 	}
 }

@@ -209,7 +209,7 @@ func TestOutage(t *testing.T) {
 		if diff := cmp.Diff(map[OffsetKey]int64{{"g", 1}: 119, {"g", 2}: 2}, got); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
-		if n, m := logs.count("offsets cannot be written"), logs.count("offsets are written again"); n != 1 || m != 1 {
+		if n, m := logs.count("etcd does not answer"), logs.count("etcd answers again"); n != 1 || m != 1 {
 			t.Errorf("%d lines of the outage, %d of its end", n, m)
 		}
 		if !own.Valid(time.Since(begin)) {
@@ -262,7 +262,7 @@ func TestEtcdRestart(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "outage is noticed", func() bool { return logs.count("offsets cannot be written") == 1 })
+	eventually(t, "outage is noticed", func() bool { return logs.count("etcd does not answer") == 1 })
 	time.Sleep(100 * time.Millisecond)
 	e, err = OpenEmbedded(t.Context(), EmbedConfig{Dir: dir, Listen: endpoint})
 	if err != nil {
@@ -273,7 +273,7 @@ func TestEtcdRestart(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	eventually(t, "etcd is back", func() bool { return logs.count("offsets are written again") == 1 })
+	eventually(t, "etcd is back", func() bool { return logs.count("etcd answers again") == 1 })
 	close(stop)
 	wg.Wait()
 	if err := c.Close(t.Context()); err != nil {
@@ -288,7 +288,7 @@ func TestEtcdRestart(t *testing.T) {
 			t.Errorf("queue %d: %d, want %d", q, got[OffsetKey{"g", uint32(q + 1)}], want)
 		}
 	}
-	if n := logs.count("offsets cannot be written"); n != 1 {
+	if n := logs.count("etcd does not answer"); n != 1 {
 		t.Errorf("%d lines of the outage", n)
 	}
 	if _, err := s.CreateTopic(t.Context(), own, Topic{Name: "after", ReadQueues: 1}); err != nil {

@@ -50,7 +50,8 @@ func (ses *session) end() {
 func (ses *session) run(ctx context.Context) {
 	interval := max(ses.ttl/3, time.Millisecond)
 	retry := newBackoff(max(ses.ttl/50, time.Millisecond), min(interval, time.Second))
-	pause, outage := interval, false
+	pause := interval
+	defer ses.s.outage.forget("lease")
 	for {
 		select {
 		case <-ctx.Done():
@@ -62,16 +63,12 @@ func (ses *session) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			if outage {
-				ses.s.log.Info("lease is kept alive again", "broker", ses.broker)
-			}
+			ses.s.outage.ended("lease")
 			retry.reset()
-			pause, outage = interval, false
+			pause = interval
 		default:
-			if !outage {
-				ses.s.log.Warn("lease cannot be kept alive", "broker", ses.broker, "error", err)
-			}
-			pause, outage = retry.step(), true
+			ses.s.outage.began("lease", err)
+			pause = retry.step()
 		}
 	}
 }

@@ -17,6 +17,7 @@ type Store struct {
 	cfg     StoreConfig
 	keys    keys
 	log     *slog.Logger
+	outage  outage
 
 	topics *view[Topic]
 	groups *view[Group]
@@ -50,6 +51,7 @@ func NewStore(ctx context.Context, kv KV, cfg StoreConfig) (*Store, error) {
 		kv: kv, cfg: cfg, keys: newKeys(cfg.Cluster), log: cfg.Logger,
 		alloc: make(chan struct{}, 1), claims: make(chan struct{}, 1), owned: map[string]*Ownership{},
 	}
+	s.outage.log = s.log
 	s.topics = newView(kv, s.keys.topics(), s.log, s.keys.decodeTopic, func(name string, t *Topic, rev int64) {
 		s.topicSubs.publish(TopicEvent{Name: name, Topic: t, Revision: rev})
 	})

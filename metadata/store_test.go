@@ -375,7 +375,7 @@ func TestLeaseRevives(t *testing.T) {
 		if _, err := s.CreateTopic(t.Context(), a, Topic{Name: "t"}); err != nil {
 			t.Fatal(err)
 		}
-		if n, m := logs.count("lease cannot be kept alive"), logs.count("lease is kept alive again"); n != 1 || m != 1 {
+		if n, m := logs.count("etcd does not answer"), logs.count("etcd answers again"); n != 1 || m != 1 {
 			t.Errorf("%d lines of the outage, %d of its end", n, m)
 		}
 	})

@@ -198,7 +198,7 @@ func (v *view[T]) run(ctx context.Context, rev int64) {
 			}
 			if outage {
 				outage = false
-				v.log.Info("metadata watch is back", "prefix", v.prefix)
+				v.log.Debug("metadata watch is back", "prefix", v.prefix)
 			}
 			pause.reset()
 			for _, ev := range b.Events {
@@ -220,7 +220,11 @@ func (v *view[T]) run(ctx context.Context, rev int64) {
 		}
 		if !outage && ctx.Err() == nil {
 			outage = true
-			v.log.Warn("metadata watch is interrupted", "prefix", v.prefix, "error", err)
+			level := slog.LevelWarn
+			if errors.Is(err, ErrUnavailable) { // the outage is logged by those that write: they know when it ends
+				level = slog.LevelDebug
+			}
+			v.log.Log(ctx, level, "metadata watch is interrupted", "prefix", v.prefix, "error", err)
 		}
 		if pause.wait(ctx) != nil {
 			return
