@@ -124,12 +124,18 @@ conformance-go: build ## rocketmq-client-go, its release and its newest commit
 powercut: ## Build bin/varve-powercut: writes stay in the process until they are synced
 	$(BUILD) -tags powercut -ldflags '$(LDFLAGS)' -o bin/varve-powercut ./cmd/varve
 
-.PHONY: crash crash-long
-crash: ## kill -9 a broker under load, KILLS (10) times a mode; builds the programs itself
-	VARVE_CRASH_KILLS=$(KILLS) $(call bounded,900) go test -count=1 -timeout 14m ./broker/crashtest/...
+# Tests that kill real brokers: docs/testing.md. They build the broker themselves, both ways.
+CRASH = $(call bounded,3600) go test -count=1 -v -timeout 55m ./broker/crashtest
 
-crash-long: ## The same, 50 times a mode
-	VARVE_CRASH_KILLS=50 $(call bounded,3600) go test -count=1 -timeout 58m -v ./broker/crashtest/...
+.PHONY: crash crash-long order-long
+crash: ## kill -9 a broker under load, KILLS (10) times in every mode
+	VARVE_CRASH_KILLS=$(KILLS) $(CRASH) -run 'TestKill|TestVisible|TestLinearizable'
+
+crash-long: ## The same, 50 times in every mode
+	@$(MAKE) --no-print-directory crash KILLS=50
+
+order-long: ## 1,000,000 messages of 64 producers on one queue, read in order
+	VARVE_CRASH_ORDER=1000000 $(CRASH) -run TestOrder
 
 ##@ Housekeeping
 
