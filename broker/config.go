@@ -113,13 +113,26 @@ func (c Config) Validate() error {
 			fault("%s: %d is below %d", n.key, n.size, n.low)
 		}
 	}
-	if c.MaxMessageSize > c.WALLimit/8 || c.MaxMessageSize > 7<<20 {
-		fault("max-message-size: %d is over 7 MiB (a frame of the protocol has at most 16 MiB) or an eighth of wal-limit", c.MaxMessageSize)
+	if c.MaxMessageSize > c.WALLimit/walMessages || c.MaxMessageSize > 7<<20 {
+		fault("max-message-size: %d is over 7 MiB (a frame of the protocol has at most 16 MiB) or a sixteenth of wal-limit", c.MaxMessageSize)
 	}
 	if c.LeaseTTL < 2*time.Second {
 		fault("lease-ttl: %s is below 2s", c.LeaseTTL)
 	}
 	return errors.Join(errs...)
+}
+
+// The write-ahead log has at least 16 of the largest messages: it has at least four files, and a record takes up to three eighths of one.
+const walMessages = 16
+
+// walFileSize is the size of the log's files, for which the log's own default is too small if the limit is low and messages are large; zero is that default.
+func (c Config) walFileSize() int64 {
+	const recordRest = 96 << 10 // properties, at most 32 KiB, and what surrounds messages in a record
+	need := (c.MaxMessageSize + recordRest) * 8 / 3
+	if need <= c.WALLimit/16 {
+		return 0
+	}
+	return min(need, c.WALLimit/4)
 }
 
 // advertised resolves the address that stands in routes and in message ids.

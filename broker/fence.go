@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -10,11 +11,14 @@ import (
 	"github.com/varvemq/varve/metadata"
 )
 
-// errFenced says that the shard is not ours at the moment.
-var errFenced = errors.New("[FENCED]the broker's lease on its shard has run out: etcd is away or slow; sends and pulls go on when it is back")
+// errFenced says that the shard is not ours at the moment. It wraps what front ends answer with "busy, try later".
+var errFenced = fmt.Errorf("[FENCED]the broker's lease on its shard has run out; sends and pulls go on when etcd is back: %w", metadata.ErrUnavailable)
 
 // errLost says that the shard has another owner.
 var errLost = errors.New("the shard has another owner or epoch: this broker must not go on")
+
+// errEtcdEnded says that the broker's own etcd is gone: offsets could not be kept any more.
+var errEtcdEnded = errors.New("the embedded etcd has stopped by itself")
 
 // fencePoll is how often a fenced log looks whether its lease holds again.
 const fencePoll = 20 * time.Millisecond

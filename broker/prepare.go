@@ -141,7 +141,9 @@ func (b *broker) resolveDue(ctx context.Context, topic string, queueID int32) (t
 			return timer.Target{}, timer.ErrNoTarget
 		}
 		var err error
-		if t, err = b.ensureTopic(ctx, metadata.Topic{Name: topic, ReadQueues: 1, WriteQueues: 1, Perm: 6, FilterType: "SINGLE_TAG"}); err != nil {
+		if t, err = b.ensureTopic(ctx, metadata.Topic{Name: topic, ReadQueues: 1, WriteQueues: 1, Perm: 6, FilterType: "SINGLE_TAG"}); errors.Is(err, metadata.ErrInvalid) {
+			return timer.Target{}, fmt.Errorf("%w: %w", timer.ErrNoTarget, err) // no attempt will ever make it
+		} else if err != nil {
 			return timer.Target{}, err
 		}
 	}

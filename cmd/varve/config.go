@@ -72,7 +72,7 @@ const (
 	leastTailCache   = mib
 	leastMessageSize = kib
 	mostMessageSize  = 7 * mib // a frame of the protocol has at most 16 MiB
-	messagesPerWAL   = 8       // so many of the largest must fit into the log
+	messagesPerWAL   = 16      // so many of the largest must fit into the log
 )
 
 // rocketName is the charset RocketMQ's clients take for the names they are
@@ -117,7 +117,7 @@ func (c serverConfig) validateStorage(f *configError) {
 	case c.MaxMessageSize > mostMessageSize:
 		f.add("max-message-size", "%v is more than %v", c.MaxMessageSize, mostMessageSize)
 	case c.MaxMessageSize > c.WALLimit/messagesPerWAL && c.WALLimit >= leastWALLimit:
-		f.add("max-message-size", "%v is more than an eighth of wal-limit, %v", c.MaxMessageSize, c.WALLimit)
+		f.add("max-message-size", "%v is more than a sixteenth of wal-limit, %v", c.MaxMessageSize, c.WALLimit)
 	}
 }
 

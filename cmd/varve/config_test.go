@@ -166,7 +166,7 @@ func TestConfigFaults(t *testing.T) {
 			want: []string{
 				"tail-cache: 0B is less than 1MiB (from --tail-cache)",
 				"wal-hot: 32MiB is more than wal-limit, 16MiB (from --wal-hot)",
-				"max-message-size: 4MiB is more than an eighth of wal-limit, 16MiB (from --max-message-size)",
+				"max-message-size: 4MiB is more than a sixteenth of wal-limit, 16MiB (from --max-message-size)",
 			},
 		},
 		{
