@@ -39,6 +39,7 @@ func (l *Log) ByKey(ctx context.Context, q KeyQuery, dst []byte) ([]byte, int, e
 	if s.left <= 0 {
 		s.left = 64
 	}
+	setDefault(&s.q.MaxBytes, defaultKeyBytes)
 	if s.q.End == 0 {
 		s.q.End = math.MaxInt64
 	}
@@ -71,6 +72,7 @@ type keySearch struct {
 	hash  uint32
 	left  int
 	found int
+	bytes int
 	dst   []byte
 	views []message.View // matches in one record, oldest first
 }
@@ -123,7 +125,7 @@ func (s *keySearch) liveFile(f *fileIndex, records [][]keyedRecord, keys [][]uin
 
 // record takes the matches of one record, the newest first.
 func (s *keySearch) record(f *fileIndex, r keyedRecord) error {
-	rec, err := s.log.w().Record(f.base+wal.Position(r.place)*placeUnit, int(r.length))
+	rec, err := s.log.w().Record(f.base+wal.Position(r.place)*placeUnit, int(r.length), nil)
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,12 @@ func (s *keySearch) record(f *fileIndex, r keyedRecord) error {
 		if s.left == 0 {
 			break
 		}
+		if s.found > 0 && s.bytes+len(v) > s.q.MaxBytes {
+			s.left = 0
+			break
+		}
 		s.dst = s.log.appendMessage(s.dst, v)
+		s.bytes += len(v)
 		s.left--
 		s.found++
 	}

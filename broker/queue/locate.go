@@ -105,9 +105,9 @@ func moved(err error) error {
 	return err
 }
 
-// messages returns the bytes of the batch that an extent stands for, verified to be that batch.
-func (l *Log) messages(q *Queue, x *extent) ([]byte, error) {
-	rec, err := l.w().Record(x.pos, x.length)
+// messages returns the bytes of the batch that an extent stands for, verified to be that batch. parts is memory for the record's, or nil.
+func (l *Log) messages(q *Queue, x *extent, parts []wal.Part) ([]byte, error) {
+	rec, err := l.w().Record(x.pos, x.length, parts)
 	if err != nil {
 		return nil, moved(err)
 	}
@@ -140,7 +140,7 @@ func (l *Log) at(ctx context.Context, q *Queue, off uint64, f func(message.View)
 		}
 		var batch []byte
 		if err == nil {
-			batch, err = l.messages(q, &x[0])
+			batch, err = l.messages(q, &x[0], nil)
 		}
 		if errors.Is(err, errMoved) && moves < maxMoves {
 			continue

@@ -67,7 +67,7 @@ func TestEpoch(t *testing.T) {
 		if _, err := l.locate(q, q.Max()-1, x[:]); err != nil {
 			t.Fatal(err)
 		}
-		if rec, err := l.WAL().Record(x[0].pos, x[0].length); err != nil || rec.Shard != cfg.Shard {
+		if rec, err := l.WAL().Record(x[0].pos, x[0].length, nil); err != nil || rec.Shard != cfg.Shard {
 			t.Fatal(rec.Shard, err)
 		}
 		if err := l.Close(); err != nil {
@@ -549,5 +549,22 @@ func TestSkipAfterLoss(t *testing.T) {
 		if l.Recovery().MachineLost {
 			t.Fatal("reported again")
 		}
+	}
+}
+
+// TestKeyQueryIsBoundedInBytes: the newest messages come first, and one comes whatever its size.
+func TestKeyQueryIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	l := openLog(t, testConfig(vfs.NewCrash(nil)))
+	q := l.Queue(1)
+	for i := range 5 {
+		put(t, l, q, false, msg("T", uint64(i), 300, message.PropertyKeys, "same"))
+	}
+	one, n, err := l.ByKey(t.Context(), KeyQuery{Topic: "T", Key: "same", MaxBytes: 1}, nil)
+	if err != nil || n != 1 || idOf(nextView(one)) != 4 {
+		t.Fatalf("%d messages, %v", n, err)
+	}
+	if _, n, err := l.ByKey(t.Context(), KeyQuery{Topic: "T", Key: "same", MaxBytes: 3 * len(one)}, nil); err != nil || n != 3 {
+		t.Fatalf("%d messages, %v", n, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/varvemq/varve/broker/wal"
 	"github.com/varvemq/varve/internal/message"
 )
 
@@ -17,6 +18,7 @@ const (
 	defaultMaxMessages = 32
 	defaultMaxBytes    = 256 << 10
 	defaultMaxScan     = 16384
+	defaultKeyBytes    = 8 << 20
 )
 
 // Read appends visible messages from req.Offset on to dst, whole and in order, and returns it with what it found. The
@@ -55,6 +57,7 @@ type reading struct {
 	bytes   int
 	full    bool
 	extents [32]extent
+	parts   [4]wal.Part // for the records read; one with more parts takes memory of its own
 }
 
 func (r *reading) run(ctx context.Context) (ReadResult, error) {
@@ -109,7 +112,7 @@ func (r *reading) step(ctx context.Context, hi uint64) error {
 			r.off = x.end()
 			continue
 		}
-		batch, err := r.log.messages(r.queue, x)
+		batch, err := r.log.messages(r.queue, x, r.parts[:])
 		if err != nil {
 			return err
 		}

@@ -57,10 +57,12 @@ type ReadResult struct {
 }
 
 // KeyQuery asks for messages by a key of a topic: a word of KEYS, or with Unique the UNIQ_KEY. Begin and End bound the
-// store time, both inclusive, in unix ms; an End of 0 is no bound. Max bounds the messages; 0: 64.
+// store time, both inclusive, in unix ms; an End of 0 is no bound. Max bounds the messages; 0: 64. MaxBytes bounds their
+// bytes, but one is returned even if it is larger; 0: 8 MiB.
 type KeyQuery struct {
 	Topic, Key string
 	Unique     bool
 	Begin, End int64
 	Max        int
+	MaxBytes   int
 }

@@ -38,7 +38,7 @@ func (l *Log) load(f *fileIndex, file *wal.File, number int) ([]byte, error) {
 		l.cfg.Logger.Error("index of wal file damaged, rebuilt from its records", "file", f.seq, "section", number, "error", err)
 	}
 	l.stats.damaged.Add(1)
-	if rerr := l.rebuild(f, file); rerr != nil {
+	if rerr := l.rebuild(f); rerr != nil {
 		return nil, errors.Join(err, rerr)
 	}
 	b, ok := f.pinnedSection(number)
@@ -67,19 +67,10 @@ func readSection(file *wal.File, number int) ([]byte, error) {
 	return b, err
 }
 
-// recordScanner is what rebuild needs of a *wal.File: every data record, in order, crc verified.
-type recordScanner interface {
-	Records(f func(wal.Record) error) error
-}
-
 // rebuild computes the sections 1 to 3 from the file's records and pins them. Section 4 is read at a start only.
-func (l *Log) rebuild(f *fileIndex, file *wal.File) error {
+func (l *Log) rebuild(f *fileIndex) error {
 	tmp, scratch := newLog(l.cfg), newFileIndex(f.seq, f.base)
-	scanner, ok := any(file).(recordScanner)
-	if !ok {
-		return fmt.Errorf("rebuild the index of wal file %d: %w", f.seq, errors.ErrUnsupported)
-	}
-	if err := scanner.Records(func(r wal.Record) error {
+	if err := l.w().ScanFile(f.seq, func(r wal.Record) error {
 		if r.Shard.ID != l.cfg.Shard.ID {
 			return nil
 		}

@@ -80,7 +80,7 @@ func (l *Log) firstSince(q *Queue, ms int64) (uint64, error) {
 	if x.hole {
 		return x.end(), nil
 	}
-	batch, err := l.messages(q, &x)
+	batch, err := l.messages(q, &x, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -159,7 +159,7 @@ type tagSet struct {
 // load reads the tags from the record, which is in the WAL's tail: no copy, no I/O.
 func (t *tagSet) load(l *Log, q *Queue, at wal.Appended) {
 	t.done = true
-	rec, err := l.w().Record(at.Pos, at.Len)
+	rec, err := l.w().Record(at.Pos, at.Len, nil)
 	if err != nil {
 		t.any = true // whoever reads is told
 		return

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/varvemq/varve/broker/queue"
-	"github.com/varvemq/varve/internal/message"
 	wire "github.com/varvemq/varve/internal/remoting"
 )
 
@@ -21,7 +20,7 @@ func (s *Server) queryMessage(ctx context.Context, _ *conn, req *wire.Command) (
 	if err := h.Decode(req); err != nil {
 		return nil, err
 	}
-	kq := queue.KeyQuery{Topic: h.Topic, Key: h.Key, Unique: h.UniqueKey, Begin: h.BeginTimestamp, End: h.EndTimestamp, Max: queryMaxMessages}
+	kq := queue.KeyQuery{Topic: h.Topic, Key: h.Key, Unique: h.UniqueKey, Begin: h.BeginTimestamp, End: h.EndTimestamp, Max: queryMaxMessages, MaxBytes: queryMaxBytes}
 	if h.UniqueKey { // the times are the client's guess: 4.9 derives them from the id, 5.x asks for the last three days
 		kq.Begin, kq.End = 0, 0
 	} else if h.MaxNum > 0 {
@@ -34,27 +33,10 @@ func (s *Server) queryMessage(ctx context.Context, _ *conn, req *wire.Command) (
 	case err != nil:
 		return nil, err
 	}
-	resp := &wire.Command{Code: wire.RespSuccess, Body: wholeMessages(body, queryMaxBytes)}
+	resp := &wire.Command{Code: wire.RespSuccess, Body: body}
 	resp.Ext.AddInt("indexLastUpdateTimestamp", time.Now().UnixMilli())
 	resp.Ext.AddInt("indexLastUpdatePhyoffset", 0)
 	return resp, nil
-}
-
-// wholeMessages cuts concatenated messages off before one that would end beyond limit; the first one stays whatever its size.
-func wholeMessages(body []byte, limit int) []byte {
-	if len(body) <= limit {
-		return body
-	}
-	end := 0
-	for rest := body; len(rest) > 0; {
-		v, after, err := message.Next(rest)
-		if err != nil || (end > 0 && end+len(v) > limit) {
-			break
-		}
-		end += len(v)
-		rest = after
-	}
-	return body[:end]
 }
 
 // viewMessage serves VIEW_MESSAGE_BY_ID: the message with a physical offset, which clients read out of an offset message id.

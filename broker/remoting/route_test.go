@@ -145,21 +145,3 @@ func TestQueryMessages(t *testing.T) {
 	c.want(wire.RespSystemError, request(wire.ReqViewMessageByID, "offset", "-5"))
 	c.want(wire.RespInvalidParameter, request(wire.ReqViewMessageByID))
 }
-
-func TestWholeMessages(t *testing.T) {
-	t.Parallel()
-	var body []byte
-	var sizes []int
-	for i := range 3 {
-		before := len(body)
-		body = message.Append(body, &message.Fields{Topic: "t", Body: make([]byte, 100*(i+1))})
-		sizes = append(sizes, len(body)-before)
-	}
-	for limit, want := range map[int]int{
-		0: sizes[0], 1: sizes[0], sizes[0]: sizes[0], sizes[0] + sizes[1] - 1: sizes[0], sizes[0] + sizes[1]: sizes[0] + sizes[1], 1 << 20: len(body),
-	} {
-		if got := len(wholeMessages(body, limit)); got != want {
-			t.Errorf("limit %d: %d bytes, want %d", limit, got, want)
-		}
-	}
-}

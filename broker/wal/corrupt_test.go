@@ -324,16 +324,16 @@ func TestDamageAtRest(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			_, err = w.Record(a.Pos, a.Len)
+			_, err = w.Record(a.Pos, a.Len, nil)
 			var bad *CorruptError
 			if !errors.As(err, &bad) || bad.File != path(2) || bad.Offset != off {
 				t.Fatalf("byte %d: %v", at, err)
 			}
 		}
-		if _, err := w.Record(b.Pos, b.Len); err != nil {
+		if _, err := w.Record(b.Pos, b.Len, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Record(b.Pos+8, b.Len); err == nil {
+		if _, err := w.Record(b.Pos+8, b.Len, nil); err == nil {
 			t.Fatal("a record between two records")
 		}
 		if err := w.ScanFile(2, func(Record) error { return nil }); err == nil {

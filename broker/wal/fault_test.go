@@ -149,7 +149,7 @@ func TestLimit(t *testing.T) {
 	if n := fill(false); n < 100 {
 		t.Errorf("%d records after trimming", n)
 	}
-	if _, err := w.Record(0, 100); err == nil {
+	if _, err := w.Record(0, 100, nil); err == nil {
 		t.Error("a trimmed record is there")
 	}
 }

@@ -18,8 +18,8 @@ const (
 
 // Record reads the record of n bytes at pos, which Append has said. From the tail it is neither copied nor verified; from
 // a file it is verified, and damage is a *CorruptError. ErrTrimmed if the WAL does not have it any more. The bytes never
-// change and stay valid as long as they are referenced.
-func (w *WAL) Record(pos Position, n int) (Record, error) {
+// change and stay valid as long as they are referenced. parts is memory for the result's parts, used if it is large enough; it may be nil.
+func (w *WAL) Record(pos Position, n int, parts []Part) (Record, error) {
 	if n < recordHeader || uint64(pos)+uint64(n) > w.next.Load() {
 		return Record{}, fmt.Errorf("wal: no record of %d bytes at position %d", n, pos)
 	}
@@ -28,16 +28,16 @@ func (w *WAL) Record(pos Position, n int) (Record, error) {
 		if h.pos != pos || h.n != n {
 			return Record{}, fmt.Errorf("wal: no record of %d bytes at position %d", n, pos)
 		}
-		parts, _, reason := parseParts(b, h, make([]Part, 0, h.parts))
+		parts, _, reason := parseParts(b, h, parts[:0])
 		if reason != "" {
 			return Record{}, fmt.Errorf("wal: record at position %d: %s", pos, reason)
 		}
 		return h.record(parts), nil
 	}
-	return w.recordFromFile(pos, n)
+	return w.recordFromFile(pos, n, parts)
 }
 
-func (w *WAL) recordFromFile(pos Position, n int) (Record, error) {
+func (w *WAL) recordFromFile(pos Position, n int, parts []Part) (Record, error) {
 	files := *w.fileList.Load()
 	i := sort.Search(len(files), func(i int) bool { return files[i].base > pos }) - 1
 	if i < 0 {
@@ -66,9 +66,8 @@ func (w *WAL) recordFromFile(pos Position, n int) (Record, error) {
 	case crc32.Update(w.seed, castagnoli, b[8:]) != h.crc:
 		reason = "bad checksum of a record"
 	}
-	var parts []Part
 	if reason == "" {
-		parts, _, reason = parseParts(b, h, make([]Part, 0, h.parts))
+		parts, _, reason = parseParts(b, h, parts[:0])
 	}
 	if reason != "" {
 		w.windows.drop(f, pos)

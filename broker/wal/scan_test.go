@@ -209,7 +209,7 @@ func TestConcurrent(t *testing.T) {
 				}
 				e := log[i%len(log)]
 				mu.Unlock()
-				r, err := w.Record(e.a.Pos, e.a.Len)
+				r, err := w.Record(e.a.Pos, e.a.Len, nil)
 				if errors.Is(err, ErrTrimmed) {
 					trimmed++
 					continue

@@ -255,7 +255,7 @@ func TestAppendReadReopen(t *testing.T) {
 func checkRecords(tb testing.TB, w *WAL, at []Appended, first uint64) {
 	tb.Helper()
 	for i, a := range at {
-		r, err := w.Record(a.Pos, a.Len)
+		r, err := w.Record(a.Pos, a.Len, nil)
 		if err != nil {
 			tb.Fatal(i, err)
 		}
