@@ -129,7 +129,7 @@ CRASH = $(call bounded,3600) go test -count=1 -v -timeout 55m ./broker/crashtest
 
 .PHONY: crash crash-long order-long
 crash: ## kill -9 a broker under load, KILLS (10) times in every mode
-	VARVE_CRASH_KILLS=$(KILLS) $(CRASH) -run 'TestKill|TestVisible|TestLinearizable'
+	VARVE_CRASH_KILLS=$(KILLS) $(CRASH) -run 'TestKill|TestStop|TestVisible|TestLinearizable'
 
 crash-long: ## The same, 50 times in every mode
 	@$(MAKE) --no-print-directory crash KILLS=50

@@ -40,6 +40,7 @@ type mode struct {
 	rules   rules
 	queues  int
 	workers int
+	orderly bool // the broker is not killed but stopped
 }
 
 // campaign is a series of kills under load, on one data directory.
@@ -57,6 +58,7 @@ type campaign struct {
 	kills    int      // all
 	inFlight int      // kills during which sends were under way
 	delays   bool     // delayed messages are sent in this round
+	starts   int      // kills while the broker started
 	commits  int      // confirmed commits
 	restarts duration // how long the broker took to be ready
 }
@@ -97,6 +99,7 @@ func (c *campaign) run(kills int) {
 	}
 	for range kills {
 		c.round(killAfterMin + time.Duration(c.rng.Int64N(int64(last-killAfterMin))))
+		c.interrupt()
 		began := time.Now()
 		p := c.start()
 		c.restarts.add(time.Since(began))
@@ -113,11 +116,11 @@ func (c *campaign) run(kills int) {
 	c.ledger.check(0)
 	c.report()
 	t := c.ledger.tally()
-	c.t.Logf("%d kills, %d with sends in flight; %d requests; acknowledged %d, of these lost as the mode allows %d; outcome unknown %d, of these stored %d; refused %d; "+
+	c.t.Logf("%d kills, %d with sends in flight, and %d while it started; %d requests; acknowledged %d, of these lost as the mode allows %d; outcome unknown %d, of these stored %d; refused %d; "+
 		"read back %d; delayed %d; holes %d; commits of offsets %d; restart %v on average, %v at most",
-		c.kills, c.inFlight, t.requests, t.acked, t.vanished, t.unknown, t.unknownStored, t.refused,
+		c.kills, c.inFlight, c.starts, t.requests, t.acked, t.vanished, t.unknown, t.unknownStored, t.refused,
 		t.read, t.delayed, t.holes, c.commits, (c.restarts.sum / time.Duration(kills)).Round(time.Millisecond), c.restarts.max.Round(time.Millisecond))
-	if 2*c.inFlight < c.kills {
+	if 2*c.inFlight < c.kills && !c.mode.orderly {
 		c.t.Errorf("only %d of %d kills had sends in flight", c.inFlight, c.kills)
 	}
 }
@@ -188,7 +191,11 @@ func (c *campaign) round(traffic time.Duration) {
 	}
 	time.Sleep(traffic)
 	killed := time.Now()
-	c.kill()
+	if c.mode.orderly {
+		c.stop()
+	} else {
+		c.kill()
+	}
 	c.kills++
 	cancel()
 	wg.Wait()
@@ -208,6 +215,20 @@ func (c *campaign) round(traffic time.Duration) {
 				c.floor[q] = max(c.floor[q], one.offset)
 			}
 		}
+	}
+}
+
+// interrupt kills the broker now and then while it starts, at any moment up to the one at which it is ready.
+func (c *campaign) interrupt() {
+	c.t.Helper()
+	for !c.mode.orderly && c.rng.IntN(3) == 0 {
+		_, ready := c.launch()
+		select {
+		case <-time.After(time.Duration(c.rng.Int64N(int64(400 * time.Millisecond)))):
+		case <-ready:
+		}
+		c.kill()
+		c.starts++
 	}
 }
 

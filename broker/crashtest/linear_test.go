@@ -166,7 +166,7 @@ func TestLinearizable(t *testing.T) {
 			t.Errorf("histories of round %d: %s", round, got)
 		}
 	}
-	t.Logf("%d histories with %d operations, %d of them of unknown outcome, and %d kills: linearizable", rounds*linearQueues, total, unknowns, kills)
+	t.Logf("%d histories with %d operations, %d of them of unknown outcome, and %d kills", rounds*linearQueues, total, unknowns, kills)
 	if t.Failed() {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,21 @@ func newHost(t *testing.T, name string, args ...string) *host {
 // start starts a broker on the data directory and waits until it is ready.
 func (h *host) start() *process {
 	h.t.Helper()
+	p, ready := h.launch()
+	select {
+	case p.namesrv = <-ready:
+		return p
+	case <-p.exited:
+		h.t.Fatalf("the broker did not start: %v\n%s", p.err, h.logTail())
+	case <-time.After(startTimeout):
+		h.t.Fatalf("the broker was not ready within %v\n%s", startTimeout, h.logTail())
+	}
+	return nil
+}
+
+// launch starts a broker on the data directory. The channel gets the name server's address.
+func (h *host) launch() (*process, <-chan string) {
+	h.t.Helper()
 	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		h.t.Fatal(err)
@@ -90,15 +106,25 @@ func (h *host) start() *process {
 		_, _ = io.Copy(io.Discard, out)
 		p.err = p.cmd.Wait()
 	}()
+	return p, ready
+}
+
+// stop ends the broker in order.
+func (h *host) stop() {
+	h.t.Helper()
+	p := h.running
+	h.running = nil
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case p.namesrv = <-ready:
-		return p
 	case <-p.exited:
-		h.t.Fatalf("the broker did not start: %v\n%s", p.err, h.logTail())
+		if p.err != nil {
+			h.t.Errorf("the broker ended with %v\n%s", p.err, h.logTail())
+		}
 	case <-time.After(startTimeout):
-		h.t.Fatalf("the broker was not ready within %v\n%s", startTimeout, h.logTail())
+		_ = p.cmd.Process.Kill()
+		h.t.Errorf("the broker did not end within %v\n%s", startTimeout, h.logTail())
+		<-p.exited
 	}
-	return nil
 }
 
 // kill kills the broker with SIGKILL and reaps it. It is a failure of the test if the broker has ended before.
