@@ -21,6 +21,7 @@ type zapCore struct {
 var harmless = []string{
 	"Running http and grpc server on single port",  // nobody but this process uses it
 	"simple token is not cryptographically signed", // no authentication is switched on
+	"Failed to detect schema version", "failed to update storage version", // a new one has no term yet
 	"stopped publish because server is stopping",
 	"closing client listener", "closing peer listener",
 	"stopping insecure grpc server due to error", "stopped insecure grpc server due to error",

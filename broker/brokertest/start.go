@@ -73,6 +73,9 @@ func TryStart(t testing.TB, cfg broker.Config) (*Broker, error) {
 	}
 }
 
+// Ended is closed when the broker has ended, be it by itself.
+func (b *Broker) Ended() <-chan struct{} { return b.ended }
+
 // Stop shuts the broker down in order and returns what Run returned. It may be called again.
 func (b *Broker) Stop() error {
 	b.cancel()

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
@@ -70,6 +71,7 @@ func openS3(ctx context.Context, u *url.URL, opts Options) (*s3Store, error) {
 	if opts.AccessKey != "" {
 		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(opts.AccessKey, opts.SecretKey, opts.SessionToken)))
 	}
+	load = append(load, config.WithLogger(logging.Nop{})) // else the SDK writes to standard error
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return nil, opError("open", p.url, "", fmt.Errorf("%w: %w", ErrFatal, err))
