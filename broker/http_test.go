@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +27,13 @@ func TestHTTP(t *testing.T) {
 	} {
 		if !strings.Contains(metrics, "\n"+name) {
 			t.Errorf("no metric %s", name)
+		}
+	}
+	status, err := newAdmin(t, plain.Addrs).BrokerStatus(t.Context(), plain.Addrs.Broker)
+	must(t, err)
+	for _, name := range []string{"walLimitBytes", "walUsedBytes", "walHotBytes", "tailCacheBytes", "tailCacheUsedBytes"} {
+		if n, err := strconv.ParseInt(status[name], 10, 64); err != nil || n <= 0 {
+			t.Errorf("status %s is %q", name, status[name])
 		}
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/debug/pprof/": 404, "/debug/pprof/goroutine": 404, "/": 404} {

@@ -122,7 +122,7 @@ func (b *broker) newFrontEnd() error {
 	b.front = remoting.New(remoting.Config{
 		Cluster: b.cfg.Cluster, Shard: b.cfg.ShardName, Advertise: netip.AddrPortFrom(addr.Addr(), addr.Port()), AdvertiseHost: b.cfg.AdvertiseHost,
 		MaxMessage: int(b.cfg.MaxMessageSize), FlushSync: b.cfg.Flush == metadata.FlushSync,
-		TLS: tlsCfg, TLSMode: remoting.TLSMode(b.cfg.TLSMode), Version: b.cfg.Version, DataDir: b.cfg.DataDir, Delays: b.delays,
+		TLS: tlsCfg, TLSMode: remoting.TLSMode(b.cfg.TLSMode), Version: b.cfg.Version, DataDir: b.cfg.DataDir, WALHot: b.cfg.WALHot, TailCache: b.cfg.TailCache, Delays: b.delays,
 		Logger: b.log, Registerer: b.reg,
 	}, remoting.Deps{
 		Log: b.queues, Metadata: remoting.Metadata{Store: b.store, Own: b.own}, Offsets: b.offsets,

@@ -19,9 +19,10 @@ type zapCore struct {
 
 // harmless are warnings that an embedded etcd of one member gives at every start or stop.
 var harmless = []string{
-	"Running http and grpc server on single port",  // nobody but this process uses it
-	"simple token is not cryptographically signed", // no authentication is switched on
+	"Running http and grpc server on single port",                         // nobody but this process uses it
+	"simple token is not cryptographically signed",                        // no authentication is switched on
 	"Failed to detect schema version", "failed to update storage version", // a new one has no term yet
+	"cannot campaign at term", // it will in a moment
 	"stopped publish because server is stopping",
 	"closing client listener", "closing peer listener",
 	"stopping insecure grpc server due to error", "stopped insecure grpc server due to error",

@@ -19,6 +19,7 @@ func (s *Server) runtimeInfo(context.Context, *conn, *wire.Command) (*wire.Comma
 	getsYesterday, getsToday, gets := s.stats.totals(&s.stats.gets)
 	consumers, producers := s.deps.Groups.Counts()
 	gotten := s.triplet(&s.stats.gets)
+	logStats := s.deps.Log.WAL().Stats()
 	table := map[string]string{
 		"brokerVersionDesc": s.versionName(),
 		"brokerVersion":     count(int64(wire.CurrentVersion)),
@@ -47,6 +48,12 @@ func (s *Server) runtimeInfo(context.Context, *conn, *wire.Command) (*wire.Comma
 		"consumerGroups": count(int64(consumers)),
 		"producerGroups": count(int64(producers)),
 		"goroutines":     count(int64(runtime.NumGoroutine())),
+
+		"walLimitBytes":      count(logStats.Limit),
+		"walUsedBytes":       count(logStats.Bytes),
+		"walHotBytes":        count(s.cfg.WALHot),
+		"tailCacheBytes":     count(s.cfg.TailCache),
+		"tailCacheUsedBytes": count(logStats.TailBytes),
 
 		// What follows has no counterpart here, but mqadmin parses it.
 		"dispatchBehindBytes":             "0",

@@ -43,7 +43,9 @@ type Config struct {
 	TLSMode       TLSMode
 	IdleTimeout   time.Duration // a connection silent for this long is closed; 120 s
 	Version       string        // of this build, for the runtime information
-	DataDir       string        // for the runtime information
+	DataDir       string        // for the runtime information, as are the two sizes
+	WALHot        int64         // bytes of the log kept for reading once sealed
+	TailCache     int64         // bytes of the newest messages in memory
 	Delays        message.DelayLevels
 	Logger        *slog.Logger
 	Registerer    prometheus.Registerer
