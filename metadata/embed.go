@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"net/url"
 	"os" //nolint:depguard // etcd's sockets live in a private temporary directory: nothing that must survive a crash
@@ -43,7 +44,7 @@ func OpenEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	socketDir, err := os.MkdirTemp("", "varve-etcd-") // mode 0700, and short: a socket's path has 107 bytes
+	socketDir, err := makeSocketDir(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
@@ -88,6 +89,22 @@ func OpenEmbedded(ctx context.Context, cfg EmbedConfig) (*Embedded, error) {
 		close(e.stopped)
 	}()
 	return e, nil
+}
+
+// makeSocketDir makes a private directory for the sockets of the etcd in dir. It is not below dir, since a socket's path has 107 bytes at most. Its
+// name follows from dir, which the caller has locked, so that a start finds and removes what a killed process has left.
+func makeSocketDir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(abs))
+	name := filepath.Join(os.TempDir(), fmt.Sprintf("varve-etcd-%d-%016x", os.Getuid(), h.Sum64()))
+	if err := os.RemoveAll(name); err != nil {
+		return "", err
+	}
+	return name, os.Mkdir(name, 0o700) // fails if somebody else made it just now
 }
 
 // embedConfig builds etcd's configuration.

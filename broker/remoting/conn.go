@@ -17,6 +17,8 @@ import (
 const (
 	// maxSlowRequests is how many requests of one connection may run in goroutines of their own at a time.
 	maxSlowRequests = 64
+	// drainGrace bounds how long a shutdown waits for the answers of one connection's sends.
+	drainGrace = 5 * time.Second
 	// deadlineGrain is how stale a connection's read deadline may be: setting it anew for each frame costs a lock in the runtime.
 	deadlineGrain = 5 * time.Second
 )
@@ -34,7 +36,8 @@ type conn struct {
 	version  atomic.Int32
 	opaque   atomic.Int32 // of our own requests
 
-	pulls connPulls
+	pulls    connPulls
+	inFlight atomic.Int64 // sends that the log has and that are not answered
 
 	slow chan struct{}  // a slot for each request that runs in a goroutine of its own
 	wg   sync.WaitGroup // those goroutines
@@ -42,6 +45,7 @@ type conn struct {
 
 // serveConn runs a connection to its end.
 func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
+	shutdown := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	nc, err := s.sniff(raw)
@@ -72,6 +76,9 @@ func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
 	stop()
 	c.wg.Wait()
 	c.dropPulls()
+	if shutdown.Err() != nil {
+		c.drainSends()
+	}
 	c.out.flushAndClose(closeGrace)
 	writer.Wait()
 	_ = nc.Close()
@@ -102,6 +109,13 @@ func (c *conn) read(ctx context.Context) {
 		if c.out.full() && c.out.waitRoom(ctx) != nil {
 			return
 		}
+	}
+}
+
+// drainSends waits, at a shutdown, for the sends that the log has already: their answers are owed.
+func (c *conn) drainSends() {
+	for deadline := time.Now().Add(drainGrace); c.inFlight.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -52,6 +52,7 @@ func (s *Server) newSendOp(c *conn, req *wire.Command) *sendOp {
 		o.Done = func(_ *queue.Op, err error) { o.finished(err) }
 	}
 	o.c, o.r = c, replyTo(req)
+	c.inFlight.Add(1)
 	o.isBatch = false
 	return o
 }
@@ -60,6 +61,7 @@ func (s *Server) newSendOp(c *conn, req *wire.Command) *sendOp {
 func (o *sendOp) release() {
 	o.header = wire.SendMessageHeader{}
 	o.props = sendProperties{}
+	o.c.inFlight.Add(-1)
 	o.c = nil
 	o.batch[0] = queue.Batch{}
 	if cap(o.buf) > sendBufferKeep {
