@@ -12,7 +12,7 @@ import (
 
 // The classes of errors. Every error of a driver wraps exactly one of them.
 var (
-	// ErrNotFound says that there is no such object, or no such bucket.
+	// ErrNotFound says that there is no such object. (That there is no such bucket is an ErrFatal where the server says so; to a head it cannot.)
 	ErrNotFound = errors.New("objstore: not found")
 	// ErrPrecondition says that an object exists that was to be created.
 	ErrPrecondition = errors.New("objstore: precondition failed")
@@ -20,7 +20,7 @@ var (
 	ErrThrottled = errors.New("objstore: throttled")
 	// ErrTransient says that the store did not answer, or answered with a fault of its own: retry. A Put may have been applied.
 	ErrTransient = errors.New("objstore: transient")
-	// ErrFatal says that a repetition would fail in the same way: credentials, permissions, arguments.
+	// ErrFatal says that a repetition would fail in the same way: credentials, permissions, arguments, no such bucket.
 	ErrFatal = errors.New("objstore: fatal")
 	// ErrInvalid says that a URL, a key or a range is not acceptable. It comes together with ErrFatal.
 	ErrInvalid = errors.New("objstore: invalid")
@@ -52,16 +52,23 @@ func opError(op, url, key string, err error) error {
 	return fmt.Errorf("%s %s in %s: %w", op, key, url, err)
 }
 
+const codeNoSuchUpload = "NoSuchUpload"
+
 // classifyHTTP classifies an answer of an S3 server by its code, which is more telling, and then its status.
 func classifyHTTP(code string, status int) error {
 	switch code {
-	case "NoSuchKey", "NotFound", "NoSuchBucket":
+	case "NoSuchKey", "NotFound":
 		return ErrNotFound
-	case "PreconditionFailed", "ConditionalRequestConflict":
+	case "NoSuchBucket":
+		return ErrFatal
+	case "PreconditionFailed":
 		return ErrPrecondition
-	case "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "SlowDownRead", "SlowDownWrite":
+	case "SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "SlowDownRead", "SlowDownWrite":
 		return ErrThrottled
-	case "RequestTimeout", "InternalError", "ServiceUnavailable", "XMinioServerNotInitialized", "OperationAborted":
+	case "RequestTimeout", "InternalError", "XMinioServerNotInitialized", "OperationAborted",
+		"ConditionalRequestConflict",                                                                               // S3 could not decide between two writers: neither has to have won
+		codeNoSuchUpload,                                                                                           // given up by others, or by a completion whose answer was lost: a new Put may succeed
+		"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "InvalidDigest", "IncompleteBody": // damaged on the way
 		return ErrTransient
 	}
 	switch {
@@ -69,7 +76,7 @@ func classifyHTTP(code string, status int) error {
 		return ErrNotFound
 	case status == http.StatusPreconditionFailed:
 		return ErrPrecondition
-	case status == http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable: // S3's answer to a head has no code
 		return ErrThrottled
 	case status == http.StatusRequestTimeout || status >= 500:
 		return ErrTransient

@@ -1,43 +1,44 @@
 package objstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"iter"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
 )
 
-// minioStore is a [Store] on MinIO by minio-go.
-type minioStore struct {
-	place
+// minioDriver is the driver by minio-go.
+type minioDriver struct {
 	c         minio.Core
 	transport *http.Transport
+	bucket    string
+	sse       encrypt.ServerSide // nil for what the bucket says
 }
 
-// openMinIO opens minio://host:port/bucket/prefix?secure=…&region=….
-func openMinIO(u *url.URL, opts Options) (*minioStore, error) {
-	params, err := query(u, "secure", "region")
+// openMinIO opens minio://host:port/bucket/prefix?secure=…&region=…&path_style=…&sse=…&kms_key=…&checksum=….
+func openMinIO(u *url.URL, opts Options) (*remote, error) {
+	params, err := query(u, "secure", "region", "path_style", "sse", "kms_key", "checksum")
 	if err != nil {
 		return nil, err
 	}
 	if u.Host == "" {
 		return nil, invalid("object store %s: no host", u)
 	}
-	secure, err := flag(params, "secure", true)
-	if err != nil {
-		return nil, err
-	}
 	bucket, path, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
 	p, err := newPlace(bucket, path, u.String())
 	if err != nil {
+		return nil, err
+	}
+	secure, serr := flag(params, "secure", true)
+	pathStyle, perr := flag(params, "path_style", true)
+	enc, eerr := newEncryption(params)
+	checksum, cerr := checksums(params)
+	if err := errors.Join(serr, perr, eerr, cerr); err != nil {
 		return nil, err
 	}
 	creds := credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvMinio{}, &credentials.EnvAWS{}, &credentials.FileAWSCredentials{}})
@@ -48,54 +49,70 @@ func openMinIO(u *url.URL, opts Options) (*minioStore, error) {
 	if region == "" {
 		region = "us-east-1" // else every start asks for the bucket's
 	}
+	lookup := minio.BucketLookupPath
+	if !pathStyle {
+		lookup = minio.BucketLookupDNS
+	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
 	tuneTransport(transport, opts)
-	c, err := minio.New(u.Host, &minio.Options{Creds: creds, Secure: secure, Region: region, Transport: transport, MaxRetries: opts.MaxAttempts})
+	c, err := minio.New(u.Host, &minio.Options{
+		Creds: creds, Secure: secure, Region: region, Transport: transport, BucketLookup: lookup, MaxRetries: 1, // remote repeats
+	})
 	if err != nil {
-		return nil, opError("open", p.url, "", fmt.Errorf("%w: %w", ErrFatal, err))
+		return nil, opError("open", p.url, "", errors.Join(ErrFatal, err))
 	}
-	return &minioStore{place: p, c: minio.Core{Client: c}, transport: transport}, nil
-}
-
-// fault names the operation and gives the error a class.
-func (s *minioStore) fault(op, key string, err error) error {
-	if Class(err) == nil {
-		class := classifyLocal(err)
-		if resp, ok := errors.AsType[minio.ErrorResponse](err); ok {
-			if c := classifyHTTP(resp.Code, resp.StatusCode); c != nil {
-				class = c
-			}
-		}
-		err = fmt.Errorf("%w: %w", class, err)
-	}
-	return opError(op, s.url, key, err)
-}
-
-// Put implements [Store].
-func (s *minioStore) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error {
-	err := checkPut(key, r, size)
-	if err == nil {
-		po := minio.PutObjectOptions{DisableMultipart: true, SendContentMd5: false}
-		if opts.IfNoneMatch {
-			po.SetMatchETagExcept("*")
-		}
-		_, err = s.c.Client.PutObject(ctx, s.bucket, s.prefix+key, r, size, po)
-	}
+	sse, err := enc.minio()
 	if err != nil {
-		return s.fault("put", key, err)
+		return nil, opError("open", p.url, "", errors.Join(ErrFatal, err))
 	}
-	return nil
+	return newRemote(p, &minioDriver{c: minio.Core{Client: c}, transport: transport, bucket: p.bucket, sse: sse}, opts, checksum), nil
 }
 
-// Get implements [Store].
-func (s *minioStore) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	if err := checkGet(key, off); err != nil {
-		return nil, s.fault("get", key, err)
+// minio returns the setting in minio-go's form.
+func (e encryption) minio() (encrypt.ServerSide, error) {
+	switch e.method {
+	case sseS3:
+		return encrypt.NewSSE(), nil
+	case sseKMS:
+		return encrypt.NewSSEKMS(e.key, nil)
+	default:
+		return nil, nil //nolint:nilnil // nil is minio-go's way to leave it to the bucket
 	}
-	if n == 0 { // no HTTP range is empty
-		_, err := s.Head(ctx, key)
-		return io.NopCloser(bytes.NewReader(nil)), err
+}
+
+// classify implements driver.
+func (*minioDriver) classify(err error) error {
+	if resp, ok := errors.AsType[minio.ErrorResponse](err); ok {
+		if c := classifyHTTP(resp.Code, resp.StatusCode); c != nil {
+			return c
+		}
 	}
+	return classifyLocal(err)
+}
+
+// newObject are the options of what makes an object.
+func (d *minioDriver) newObject(h putHeader) minio.PutObjectOptions {
+	return minio.PutObjectOptions{DisableMultipart: true, ServerSideEncryption: d.sse, UserMetadata: map[string]string{writerHeader: h.writer}}
+}
+
+// headerCRC32C brings a body's checksum.
+const headerCRC32C = "X-Amz-Checksum-Crc32c"
+
+// put implements driver.
+func (d *minioDriver) put(ctx context.Context, key string, b *body, h putHeader) error {
+	opts := d.newObject(h)
+	if b.crc != "" {
+		opts.UserMetadata[headerCRC32C] = b.crc
+	}
+	if h.ifNoneMatch {
+		opts.SetMatchETagExcept("*")
+	}
+	_, err := d.c.Client.PutObject(ctx, d.bucket, key, b, b.size, opts)
+	return err
+}
+
+// get implements driver.
+func (d *minioDriver) get(ctx context.Context, key string, off, n int64, ifMatch string) (answer, error) {
 	var opts minio.GetObjectOptions
 	var err error
 	switch {
@@ -104,96 +121,117 @@ func (s *minioStore) Get(ctx context.Context, key string, off, n int64) (io.Read
 	case off > 0:
 		err = opts.SetRange(off, 0)
 	}
-	if err != nil {
-		return nil, s.fault("get", key, invalid("range: %v", err))
+	if err == nil && ifMatch != "" {
+		err = opts.SetMatchETag(ifMatch)
 	}
-	body, _, _, err := s.c.GetObject(ctx, s.bucket, s.prefix+key, opts)
+	if err != nil {
+		return answer{}, invalid("range: %v", err)
+	}
+	rc, info, _, err := d.c.GetObject(ctx, d.bucket, key, opts)
 	if err != nil {
 		if minio.ToErrorResponse(err).Code == "InvalidRange" {
-			return io.NopCloser(bytes.NewReader(nil)), nil
+			return emptyAnswer(), nil
 		}
-		return nil, s.fault("get", key, err)
+		return answer{}, err
 	}
-	return classReader{body, func(err error) error { return s.fault("read", key, err) }}, nil
+	return answer{ReadCloser: rc, length: info.Size, tag: info.ETag}, nil
 }
 
-// Head implements [Store].
-func (s *minioStore) Head(ctx context.Context, key string) (Info, error) {
-	err := checkGet(key, 0)
-	var o minio.ObjectInfo
-	if err == nil {
-		o, err = s.c.StatObject(ctx, s.bucket, s.prefix+key, minio.StatObjectOptions{})
-	}
+// head implements driver.
+func (d *minioDriver) head(ctx context.Context, key string) (objectHead, error) {
+	o, err := d.c.StatObject(ctx, d.bucket, key, minio.StatObjectOptions{})
 	if err != nil {
-		return Info{}, s.fault("head", key, err)
+		return objectHead{}, err
 	}
-	return Info{Key: key, Size: o.Size, Modified: o.LastModified}, nil
+	h := objectHead{Info: Info{Key: key, Size: o.Size, Modified: o.LastModified}}
+	for name, value := range o.UserMetadata {
+		if strings.EqualFold(name, writerHeader) {
+			h.writer = value
+		}
+	}
+	return h, nil
 }
 
-// List implements [Store].
-func (s *minioStore) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		for o := range s.c.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}) {
-			if o.Err != nil {
-				yield(Info{}, s.fault("list", prefix, o.Err))
-				return
-			}
-			if !yield(Info{Key: strings.TrimPrefix(o.Key, s.prefix), Size: o.Size, Modified: o.LastModified}, nil) {
-				return
-			}
+// listPage is how many objects a server lists at once.
+const listPage = 1000
+
+// list implements driver.
+func (d *minioDriver) list(ctx context.Context, prefix, after string) (page []Info, more bool, err error) {
+	for o := range d.c.ListObjectsIter(ctx, d.bucket, minio.ListObjectsOptions{Prefix: prefix, StartAfter: after, MaxKeys: listPage, Recursive: true}) {
+		if o.Err != nil {
+			return nil, false, o.Err
 		}
-		if err := alive(ctx); err != nil { // the iterator ends silently
-			yield(Info{}, s.fault("list", prefix, err))
+		page = append(page, Info{Key: o.Key, Size: o.Size, Modified: o.LastModified})
+		if len(page) == listPage {
+			return page, true, nil
 		}
 	}
+	return page, false, ctx.Err() // the iterator ends silently
 }
 
-// Delete implements [Store].
-func (s *minioStore) Delete(ctx context.Context, keys ...string) error {
-	for _, key := range keys {
-		if err := ValidateKey(key); err != nil {
-			return s.fault("delete", key, err)
-		}
-	}
+// remove implements driver.
+func (d *minioDriver) remove(ctx context.Context, keys []string) error {
 	if len(keys) == 1 {
-		if err := s.c.RemoveObject(ctx, s.bucket, s.prefix+keys[0], minio.RemoveObjectOptions{}); err != nil {
-			return s.fault("delete", keys[0], err)
-		}
-		return nil
+		return ignoreNotFound(d, d.c.RemoveObject(ctx, d.bucket, keys[0], minio.RemoveObjectOptions{}))
 	}
-	objects := make(chan minio.ObjectInfo)
-	feed, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() { // ends with the keys or with this call
-		defer close(objects)
-		for _, key := range keys {
-			select {
-			case objects <- minio.ObjectInfo{Key: s.prefix + key}:
-			case <-feed.Done():
-				return
-			}
-		}
-	}()
+	objects := make(chan minio.ObjectInfo, len(keys))
+	for _, key := range keys {
+		objects <- minio.ObjectInfo{Key: key}
+	}
+	close(objects)
 	var first error
-	for e := range s.c.RemoveObjects(ctx, s.bucket, objects, minio.RemoveObjectsOptions{}) {
-		if err := s.fault("delete", strings.TrimPrefix(e.ObjectName, s.prefix), e.Err); first == nil && !errors.Is(err, ErrNotFound) {
+	for e := range d.c.RemoveObjects(ctx, d.bucket, objects, minio.RemoveObjectsOptions{}) {
+		if err := ignoreNotFound(d, e.Err); first == nil {
 			first = err
 		}
 	}
-	if first == nil && ctx.Err() != nil {
-		first = s.fault("delete", "", ctx.Err())
+	if first == nil {
+		first = ctx.Err()
 	}
 	return first
 }
 
-// Check implements [Store].
-func (s *minioStore) Check(ctx context.Context) error { return check(ctx, s) }
-
-// URL implements [Store].
-func (s *minioStore) URL() string { return s.url }
-
-// Close implements [Store].
-func (s *minioStore) Close() error {
-	s.transport.CloseIdleConnections()
-	return nil
+// createUpload implements driver.
+func (d *minioDriver) createUpload(ctx context.Context, key string, h putHeader) (string, error) {
+	opts := d.newObject(h)
+	if h.checksum {
+		opts.UserMetadata["X-Amz-Checksum-Algorithm"] = "CRC32C"
+	}
+	return d.c.NewMultipartUpload(ctx, d.bucket, key, opts)
 }
+
+// uploadPart implements driver.
+func (d *minioDriver) uploadPart(ctx context.Context, key, id string, number int, b *body) (part, error) {
+	opts := minio.PutObjectPartOptions{CustomHeader: http.Header{}}
+	if b.crc != "" {
+		opts.CustomHeader.Set(headerCRC32C, b.crc)
+	}
+	p, err := d.c.PutObjectPart(ctx, d.bucket, key, id, number, b, b.size, opts)
+	return part{tag: p.ETag}, err
+}
+
+// completeUpload implements driver.
+func (d *minioDriver) completeUpload(ctx context.Context, key, id string, parts []part, h putHeader) error {
+	done := make([]minio.CompletePart, len(parts))
+	for i, p := range parts {
+		done[i] = minio.CompletePart{PartNumber: p.number, ETag: p.tag, ChecksumCRC32C: p.crc}
+	}
+	var opts minio.PutObjectOptions
+	if h.ifNoneMatch {
+		opts.SetMatchETagExcept("*")
+	}
+	_, err := d.c.CompleteMultipartUpload(ctx, d.bucket, key, id, done, opts)
+	return err
+}
+
+// abortUpload implements driver.
+func (d *minioDriver) abortUpload(ctx context.Context, key, id string) error {
+	err := d.c.AbortMultipartUpload(ctx, d.bucket, key, id)
+	if err != nil && minio.ToErrorResponse(err).Code == codeNoSuchUpload {
+		return nil
+	}
+	return err
+}
+
+// close implements driver.
+func (d *minioDriver) close() { d.transport.CloseIdleConnections() }

@@ -6,15 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -25,18 +21,16 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// s3Batch is how many objects one request may delete.
-const s3Batch = 1000
-
-// s3Store is a [Store] on S3 by aws-sdk-go-v2.
-type s3Store struct {
-	place
-	c *s3.Client
+// s3Driver is the driver by aws-sdk-go-v2.
+type s3Driver struct {
+	c          *s3.Client
+	bucket     *string
+	encryption encryption
 }
 
-// openS3 opens s3://bucket/prefix?region=…&endpoint=…&path_style=….
-func openS3(ctx context.Context, u *url.URL, opts Options) (*s3Store, error) {
-	params, err := query(u, "region", "endpoint", "path_style")
+// openS3 opens s3://bucket/prefix?region=…&endpoint=…&path_style=…&sse=…&kms_key=…&checksum=….
+func openS3(ctx context.Context, u *url.URL, opts Options) (*remote, error) {
+	params, err := query(u, "region", "endpoint", "path_style", "sse", "kms_key", "checksum")
 	if err != nil {
 		return nil, err
 	}
@@ -51,17 +45,18 @@ func openS3(ctx context.Context, u *url.URL, opts Options) (*s3Store, error) {
 	if eu, err := url.Parse(endpoint); err != nil || eu.User != nil || endpoint != "" && eu.Host == "" {
 		return nil, invalid("object store s3://%s: the endpoint is not a URL without credentials", u.Host)
 	}
-	pathStyle, err := flag(params, "path_style", endpoint != "")
-	if err != nil {
+	pathStyle, perr := flag(params, "path_style", endpoint != "")
+	enc, eerr := newEncryption(params)
+	checksum, cerr := checksums(params)
+	if err := errors.Join(perr, eerr, cerr); err != nil {
 		return nil, err
 	}
 	// The SDK's own client, because it alone can take over AWS_CA_BUNDLE.
 	httpClient := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { tuneTransport(t, opts) })
 	load := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(httpClient),
-		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = opts.MaxAttempts, time.Second })
-		}),
+		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }), // remote repeats
+		config.WithLogger(logging.Nop{}),                                   // else the SDK writes to standard error
 	}
 	if region := params["region"]; region != "" {
 		load = append(load, config.WithRegion(region))
@@ -71,157 +66,189 @@ func openS3(ctx context.Context, u *url.URL, opts Options) (*s3Store, error) {
 	if opts.AccessKey != "" {
 		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(opts.AccessKey, opts.SecretKey, opts.SessionToken)))
 	}
-	load = append(load, config.WithLogger(logging.Nop{})) // else the SDK writes to standard error
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return nil, opError("open", p.url, "", fmt.Errorf("%w: %w", ErrFatal, err))
 	}
 	c := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = pathStyle
-		if endpoint != "" { // servers other than Amazon's may not know the newer checksums
+		// Bodies bring their CRC32C, and what is read is checked by those who wrote it.
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		if endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
-			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	return &s3Store{place: p, c: c}, nil
+	return newRemote(p, &s3Driver{c: c, bucket: &p.bucket, encryption: enc}, opts, checksum), nil
 }
 
-// fault names the operation and gives the error a class.
-func (s *s3Store) fault(op, key string, err error) error {
-	if Class(err) == nil {
-		class, code, status := classifyLocal(err), "", 0
-		if api, ok := errors.AsType[smithy.APIError](err); ok {
-			code = api.ErrorCode()
-		}
-		if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
-			status = resp.HTTPStatusCode()
-		}
-		if c := classifyHTTP(code, status); c != nil {
-			class = c
-		}
-		err = fmt.Errorf("%w: %w", class, err)
+// classify implements driver.
+func (*s3Driver) classify(err error) error {
+	class, code, status := classifyLocal(err), "", 0
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		code = api.ErrorCode()
 	}
-	return opError(op, s.url, key, err)
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		status = resp.HTTPStatusCode()
+	}
+	if c := classifyHTTP(code, status); c != nil {
+		class = c
+	}
+	return class
 }
 
-func (s *s3Store) key(key string) *string { return aws.String(s.prefix + key) }
-
-// Put implements [Store].
-func (s *s3Store) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts PutOptions) error {
-	err := checkPut(key, r, size)
-	if err == nil {
-		in := &s3.PutObjectInput{Bucket: &s.bucket, Key: s.key(key), Body: r, ContentLength: &size}
-		if opts.IfNoneMatch {
-			in.IfNoneMatch = aws.String("*")
-		}
-		_, err = s.c.PutObject(ctx, in)
+// text is nil for an empty string.
+func text(s string) *string {
+	if s == "" {
+		return nil
 	}
-	if err != nil {
-		return s.fault("put", key, err)
+	return &s
+}
+
+// condition is the header If-None-Match.
+func (h putHeader) condition() *string {
+	if h.ifNoneMatch {
+		return aws.String("*")
 	}
 	return nil
 }
 
-// Get implements [Store].
-func (s *s3Store) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	if err := checkGet(key, off); err != nil {
-		return nil, s.fault("get", key, err)
-	}
-	if n == 0 { // no HTTP range is empty
-		_, err := s.Head(ctx, key)
-		return io.NopCloser(bytes.NewReader(nil)), err
-	}
-	in := &s3.GetObjectInput{Bucket: &s.bucket, Key: s.key(key)}
+// put implements driver.
+func (d *s3Driver) put(ctx context.Context, key string, b *body, h putHeader) error {
+	_, err := d.c.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: d.bucket, Key: &key, Body: b, ContentLength: &b.size, ChecksumCRC32C: text(b.crc), IfNoneMatch: h.condition(), Metadata: map[string]string{writerHeader: h.writer},
+		ServerSideEncryption: types.ServerSideEncryption(d.encryption.method), SSEKMSKeyId: text(d.encryption.key),
+	})
+	return err
+}
+
+// get implements driver.
+func (d *s3Driver) get(ctx context.Context, key string, off, n int64, ifMatch string) (answer, error) {
+	in := &s3.GetObjectInput{Bucket: d.bucket, Key: &key, IfMatch: text(ifMatch)}
 	switch {
 	case n > 0:
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-%d", off, off+n-1))
 	case off > 0:
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-", off))
 	}
-	out, err := s.c.GetObject(ctx, in)
-	if err != nil {
-		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "InvalidRange" {
-			return io.NopCloser(bytes.NewReader(nil)), nil
-		}
-		return nil, s.fault("get", key, err)
-	}
-	return classReader{out.Body, func(err error) error { return s.fault("read", key, err) }}, nil
-}
-
-// Head implements [Store].
-func (s *s3Store) Head(ctx context.Context, key string) (Info, error) {
-	err := checkGet(key, 0)
-	var out *s3.HeadObjectOutput
-	if err == nil {
-		out, err = s.c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.bucket, Key: s.key(key)})
+	out, err := d.c.GetObject(ctx, in)
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "InvalidRange" {
+		return emptyAnswer(), nil
 	}
 	if err != nil {
-		return Info{}, s.fault("head", key, err)
+		return answer{}, err
 	}
-	return Info{Key: key, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified)}, nil
+	length := int64(-1)
+	if out.ContentLength != nil {
+		length = *out.ContentLength
+	}
+	return answer{ReadCloser: out.Body, length: length, tag: aws.ToString(out.ETag)}, nil
 }
 
-// List implements [Store].
-func (s *s3Store) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		pages := s3.NewListObjectsV2Paginator(s.c, &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: s.key(prefix)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				yield(Info{}, s.fault("list", prefix, err))
-				return
-			}
-			for _, o := range page.Contents {
-				info := Info{Key: strings.TrimPrefix(aws.ToString(o.Key), s.prefix), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}
-				if !yield(info, nil) {
-					return
-				}
-			}
-		}
+func emptyAnswer() answer { return answer{ReadCloser: io.NopCloser(bytes.NewReader(nil))} }
+
+// head implements driver.
+func (d *s3Driver) head(ctx context.Context, key string) (objectHead, error) {
+	out, err := d.c.HeadObject(ctx, &s3.HeadObjectInput{Bucket: d.bucket, Key: &key})
+	if err != nil {
+		return objectHead{}, err
 	}
+	return objectHead{Info{Key: key, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified)}, out.Metadata[writerHeader]}, nil
 }
 
-// Delete implements [Store].
-func (s *s3Store) Delete(ctx context.Context, keys ...string) error {
-	for _, key := range keys {
-		if err := ValidateKey(key); err != nil {
-			return s.fault("delete", key, err)
-		}
+// list implements driver.
+func (d *s3Driver) list(ctx context.Context, prefix, after string) (page []Info, more bool, err error) {
+	out, err := d.c.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: d.bucket, Prefix: text(prefix), StartAfter: text(after)})
+	if err != nil {
+		return nil, false, err
 	}
+	for _, o := range out.Contents {
+		page = append(page, Info{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
+	}
+	return page, aws.ToBool(out.IsTruncated), nil
+}
+
+// remove implements driver.
+func (d *s3Driver) remove(ctx context.Context, keys []string) error {
 	if len(keys) == 1 {
-		if _, err := s.c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: s.key(keys[0])}); err != nil {
-			return s.fault("delete", keys[0], err)
-		}
-		return nil
+		_, err := d.c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: d.bucket, Key: &keys[0]})
+		return ignoreNotFound(d, err)
 	}
-	for batch := range slices.Chunk(keys, s3Batch) {
-		ids := make([]types.ObjectIdentifier, len(batch))
-		for i, key := range batch {
-			ids[i].Key = s.key(key)
+	ids := make([]types.ObjectIdentifier, len(keys))
+	for i := range keys {
+		ids[i].Key = &keys[i]
+	}
+	out, err := d.c.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: d.bucket, Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)}})
+	if err != nil {
+		return err
+	}
+	for _, e := range out.Errors {
+		class := classifyHTTP(aws.ToString(e.Code), 0)
+		if class == nil {
+			class = ErrFatal
 		}
-		out, err := s.c.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)}})
-		if err != nil {
-			return s.fault("delete", batch[0], err)
-		}
-		for _, e := range out.Errors {
-			class := classifyHTTP(aws.ToString(e.Code), 0)
-			if class == nil {
-				class = ErrFatal
-			}
-			if !errors.Is(class, ErrNotFound) {
-				return s.fault("delete", strings.TrimPrefix(aws.ToString(e.Key), s.prefix), fmt.Errorf("%w: %s: %s", class, aws.ToString(e.Code), aws.ToString(e.Message)))
-			}
+		if !errors.Is(class, ErrNotFound) {
+			return fmt.Errorf("%w: %s: %s: %s", class, aws.ToString(e.Key), aws.ToString(e.Code), aws.ToString(e.Message))
 		}
 	}
 	return nil
 }
 
-// Check implements [Store].
-func (s *s3Store) Check(ctx context.Context) error { return check(ctx, s) }
+// ignoreNotFound is for the deletion of what is not there.
+func ignoreNotFound(d driver, err error) error {
+	if err != nil && errors.Is(d.classify(err), ErrNotFound) {
+		return nil
+	}
+	return err
+}
 
-// URL implements [Store].
-func (s *s3Store) URL() string { return s.url }
+// createUpload implements driver.
+func (d *s3Driver) createUpload(ctx context.Context, key string, h putHeader) (string, error) {
+	in := &s3.CreateMultipartUploadInput{
+		Bucket: d.bucket, Key: &key, Metadata: map[string]string{writerHeader: h.writer},
+		ServerSideEncryption: types.ServerSideEncryption(d.encryption.method), SSEKMSKeyId: text(d.encryption.key),
+	}
+	if h.checksum {
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
+	}
+	out, err := d.c.CreateMultipartUpload(ctx, in)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.UploadId), nil
+}
 
-// Close implements [Store]. Idle connections close by themselves.
-func (*s3Store) Close() error { return nil }
+// uploadPart implements driver.
+func (d *s3Driver) uploadPart(ctx context.Context, key, id string, number int, b *body) (part, error) {
+	out, err := d.c.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: d.bucket, Key: &key, UploadId: &id, PartNumber: aws.Int32(int32(number)), Body: b, ContentLength: &b.size, ChecksumCRC32C: text(b.crc),
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{tag: aws.ToString(out.ETag)}, nil
+}
+
+// completeUpload implements driver.
+func (d *s3Driver) completeUpload(ctx context.Context, key, id string, parts []part, h putHeader) error {
+	done := make([]types.CompletedPart, len(parts))
+	for i, p := range parts {
+		done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.number)), ETag: &parts[i].tag, ChecksumCRC32C: text(p.crc)}
+	}
+	_, err := d.c.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: d.bucket, Key: &key, UploadId: &id, MultipartUpload: &types.CompletedMultipartUpload{Parts: done}, IfNoneMatch: h.condition(),
+	})
+	return err
+}
+
+// abortUpload implements driver.
+func (d *s3Driver) abortUpload(ctx context.Context, key, id string) error {
+	_, err := d.c.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: d.bucket, Key: &key, UploadId: &id})
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == codeNoSuchUpload {
+		return nil
+	}
+	return err
+}
+
+// close implements driver. Idle connections close by themselves.
+func (*s3Driver) close() {}
