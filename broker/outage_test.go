@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -205,8 +206,9 @@ func TestTakeover(t *testing.T) {
 	second.AcceptTailLoss = "varve-a"
 	b := brokertest.Start(t, second)
 	createTopicOrHave(t, b.Addrs, "orders", 2)
-	if _, err := newProducer(t, b.Addrs).Send(t.Context(), &client.Message{Topic: "orders", Body: []byte("new owner")}); err != nil {
-		t.Errorf("the new owner: %v", err)
+	sent, err := newProducer(t, b.Addrs).Send(t.Context(), &client.Message{Topic: "orders", Body: []byte("new owner")})
+	if err != nil || sent.Offset != 1<<30 { // no offset is used twice
+		t.Errorf("the new owner: offset %d, %v", sent.Offset, err)
 	}
 	if err := admin.CommitOffset(t.Context(), "group", "orders", client.Queue{ID: 0}, 1); err != nil {
 		t.Logf("the stale owner refuses a commit: %v", err) // or keeps it in memory: etcd shall not have it
@@ -226,6 +228,15 @@ func TestTakeover(t *testing.T) {
 	}
 	if off, err := newAdmin(t, b.Addrs).CommittedOffset(t.Context(), "group", "orders", client.Queue{ID: 0}); err == nil && off > 0 {
 		t.Errorf("the stale broker's commit of %d is there", off)
+	}
+	if n := oldestOf(t, b.Addrs, "orders"); n != "new owner" { // read from the beginning, through the hole
+		t.Errorf("the reader found %q", n)
+	}
+	must(t, b.Stop())
+	b = brokertest.Start(t, second) // the holes are as they were
+	sent, err = newProducer(t, b.Addrs).Send(t.Context(), &client.Message{Topic: "orders", Queue: &client.Queue{ID: sent.Queue.ID}, Body: []byte("next")})
+	if err != nil || sent.Offset != 1<<30+1 {
+		t.Errorf("after a restart: offset %d, %v", sent.Offset, err)
 	}
 	must(t, b.Stop())
 	_ = refused(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.url}, ObjectStore: bucket}, "accept-tail-loss") // its tail was given up
@@ -265,4 +276,20 @@ func TestTakeBack(t *testing.T) {
 	if n := len(readAll(t, b.Addrs, "orders")); n != 10 {
 		t.Errorf("%d messages, want 10", n)
 	}
+}
+
+// oldestOf reads the first message that a topic still has.
+func oldestOf(t *testing.T, a broker.Addrs, topic string) string {
+	t.Helper()
+	r, err := client.NewReader(at(a))
+	must(t, err)
+	defer r.Close()
+	s, err := r.Open(t.Context(), topic, client.First())
+	must(t, err)
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	m, err := s.Next(ctx)
+	must(t, err)
+	return string(m.Body)
 }

@@ -29,6 +29,9 @@ func (b *broker) prepare(ctx context.Context) error {
 	if err := b.dropDeleted(ctx); err != nil {
 		return err
 	}
+	if err := b.skipLostTails(ctx); err != nil {
+		return err
+	}
 	if err := b.skipAfterLoss(ctx); err != nil {
 		return err
 	}
@@ -80,6 +83,36 @@ func (b *broker) dropQueues(ranges []metadata.OrdinalRange) {
 		b.queues.Drop(ordinals)
 	}
 	b.offsets.Forget(ranges)
+}
+
+// lossStep is what a queue's offsets advance by at each lost tail: more than a log of messages of 100 bytes and of 100 GiB may have used since the last.
+const lossStep = 1 << 30
+
+// skipLostTails moves the queues that were there when a tail was lost to an offset that nobody has seen. It asks at every start whether that was done: the
+// start that took the shard may have ended before.
+func (b *broker) skipLostTails(ctx context.Context) error {
+	losses, below := b.own.Losses()
+	if losses == 0 {
+		return nil
+	}
+	var old []*queue.Queue
+	for _, t := range b.store.ListTopics() {
+		if t.Shard != b.own.Shard() {
+			continue
+		}
+		for i := range t.Queues() {
+			if ordinal, ok := t.Ordinal(i); ok && ordinal < below {
+				old = append(old, b.queues.Queue(ordinal))
+			}
+		}
+	}
+	if b.own.TailLost() {
+		b.log.Warn("the shard's tail is given up: its queues continue at higher offsets", "queues", len(old), "offset", uint64(losses)*lossStep)
+	}
+	if err := b.queues.SkipTo(ctx, old, uint64(losses)*lossStep); err != nil {
+		return fmt.Errorf("skip offsets after the loss of a tail: %w", err)
+	}
+	return nil
 }
 
 // skipAfterLoss moves the queues of async topics to a safely higher offset if the machine may have lost what they had acknowledged.

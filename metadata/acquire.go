@@ -143,6 +143,15 @@ func (s *Store) claim(ctx context.Context, claim ShardClaim) (*Ownership, error)
 		}
 		if prev != nil {
 			o.rec.Epoch = prev.Epoch + 1
+			o.rec.Losses, o.rec.LossBelow = prev.Losses, prev.LossBelow
+		}
+		if o.tailLost {
+			c, rev, err := s.readCounters(ctx)
+			if err != nil {
+				return plan{}, false, err
+			}
+			o.rec.Losses, o.rec.LossBelow = o.rec.Losses+1, c.Next
+			p.compares = append(p.compares, Compare{Key: s.keys.ordinals(), ModRev: rev})
 		}
 		if err := p.put(s.keys.shard(claim.Shard), &o.rec); err != nil {
 			return plan{}, true, err

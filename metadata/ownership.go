@@ -33,6 +33,9 @@ func (o *Ownership) Previous() *Shard { return o.prev }
 // TailLost reports that the tail before this epoch was in another WAL and dirty, and its loss was accepted.
 func (o *Ownership) TailLost() bool { return o.tailLost }
 
+// Losses returns how many tails of the shard were lost so far, by this owner and those before, and an ordinal above all that there were at the last loss.
+func (o *Ownership) Losses() (n, below uint32) { return o.rec.Losses, o.rec.LossBelow }
+
 // Valid reports whether the lease still holds at the time now of the store's Clock (by default [BootClock]): it is counted from the sending of the last
 // keep-alive that etcd acknowledged, less a margin of one part in [LeaseMargin]. It may become true again after an outage of etcd, if nobody took the
 // shard meanwhile; after Lost it never does.

@@ -27,6 +27,10 @@ type Shard struct {
 	Claim string `json:"claim"`
 	// Released says that the owner gave the shard up in order.
 	Released bool `json:"released,omitempty"`
+	// Losses counts the dirty tails that were given up so far. LossBelow is above every ordinal there was at the last of them: of such a queue
+	// offsets may have been used that nobody knows any more.
+	Losses    uint32 `json:"losses,omitempty"`
+	LossBelow uint32 `json:"loss_below,omitempty"`
 	// Revision is the etcd revision of the record. It is not stored in the value.
 	Revision int64 `json:"-"`
 }

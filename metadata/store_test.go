@@ -304,11 +304,17 @@ func TestClaims(t *testing.T) {
 		if b.Epoch() != 2 || !b.TailLost() || b.Previous().WALUUID != "w0" {
 			t.Fatalf("epoch %d, lost %t", b.Epoch(), b.TailLost())
 		}
+		if n, below := b.Losses(); n != 1 || below != 1 { // no topic yet: no ordinal was handed out
+			t.Fatalf("%d losses, below ordinal %d", n, below)
+		}
 		if err := b.Release(ctx, true); err != nil {
 			t.Fatal(err)
 		}
 		// Released with a clean tail: free for anybody.
 		d := acquireShard(t, s0, claimOf("s0", "b0", "w0"))
+		if n, _ := d.Losses(); n != 1 {
+			t.Fatalf("%d losses are remembered", n)
+		}
 		if d.Epoch() != 3 || d.TailLost() {
 			t.Fatalf("epoch %d, lost %t", d.Epoch(), d.TailLost())
 		}
