@@ -15,6 +15,7 @@ FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 BENCH ?= .
 KILLS ?= 10
+SCALE_WAL_MIB ?= 2048
 JAVA_VERSIONS ?= 4.9.8 5.5.0
 JAVA_NEXT ?= $(error say which: make conformance-java-next JAVA_NEXT=5.x.y)
 
@@ -136,6 +137,12 @@ crash-long: ## The same, 50 times in every mode
 
 order-long: ## 1,000,000 messages of 64 producers on one queue, read in order
 	VARVE_CRASH_ORDER=1000000 $(CRASH) -run TestOrder
+
+##@ Scale
+
+.PHONY: scale
+scale: ## Memory of 100,000 queues and 10,000 waiting pulls, start on a log of SCALE_WAL_MIB (2048); Linux
+	VARVE_SCALE=1 VARVE_SCALE_WAL_MIB=$(SCALE_WAL_MIB) $(call bounded,1800) go test -count=1 -timeout 28m -v ./broker/scaletest/...
 
 ##@ Housekeeping
 
