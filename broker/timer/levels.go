@@ -140,6 +140,9 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 			break
 		}
 		if err := l.add(ctx, v); err != nil {
+			if last > next {
+				break // what is due before it must not wait for it; the next step meets the error again
+			}
 			return next, 0, fmt.Errorf("offset %d: %w", last, err)
 		}
 		last = uint64(v.QueueOffset()) + 1
@@ -167,13 +170,12 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 // add encodes one due message for its destination, behind the previous one's batch if it goes to the same queue.
 func (l *level) add(ctx context.Context, v message.View) error {
 	fields := v.Fields()
-	topic := message.PropertyString(fields.Properties, message.PropertyRealTopic)
-	id, bad := strconv.ParseInt(message.PropertyString(fields.Properties, message.PropertyRealQueueID), 10, 32)
-	if topic == "" || bad != nil {
+	topic, id, ok := destination(fields.Properties)
+	if !ok {
 		l.cfg.Logger.Error("drop a delayed message without a destination", "level", l.number, "offset", v.QueueOffset())
 		return nil
 	}
-	target, err := l.cfg.Resolve(ctx, topic, int32(id))
+	target, err := l.cfg.Resolve(ctx, topic, id)
 	if errors.Is(err, ErrNoTarget) {
 		l.cfg.Logger.Warn("drop a delayed message: its topic is gone", "level", l.number, "offset", v.QueueOffset(), "topic", topic)
 		return nil
@@ -193,6 +195,13 @@ func (l *level) add(ctx context.Context, v message.View) error {
 	l.batches = append(l.batches, queue.Batch{Queue: target.Queue, Count: 1})
 	l.ends = append(l.ends[:n], len(l.out))
 	return nil
+}
+
+// destination returns the topic and the queue that stand in the properties of a delayed message.
+func destination(props []byte) (topic string, queueID int32, ok bool) {
+	topic = message.PropertyString(props, message.PropertyRealTopic)
+	id, err := strconv.ParseInt(message.PropertyString(props, message.PropertyRealQueueID), 10, 32)
+	return topic, int32(id), topic != "" && err == nil
 }
 
 func (l *level) sleep(ctx context.Context, d time.Duration) {
