@@ -17,6 +17,8 @@ import (
 const (
 	// maxSlowRequests is how many requests of one connection may run in goroutines of their own at a time.
 	maxSlowRequests = 64
+	// maxSlowBytes bounds the copies of their bodies: two of the largest.
+	maxSlowBytes = 32 << 20
 	// drainGrace bounds how long a shutdown waits for the answers of one connection's sends.
 	drainGrace = 5 * time.Second
 	// deadlineGrain is how stale a connection's read deadline may be: setting it anew for each frame costs a lock in the runtime.
@@ -39,8 +41,9 @@ type conn struct {
 	pulls    connPulls
 	inFlight atomic.Int64 // sends that the log has and that are not answered
 
-	slow chan struct{}  // a slot for each request that runs in a goroutine of its own
-	wg   sync.WaitGroup // those goroutines
+	slow      chan struct{}  // a slot for each request that runs in a goroutine of its own
+	slowBytes atomic.Int64   // the bodies of those requests
+	wg        sync.WaitGroup // those goroutines
 }
 
 // serveConn runs a connection to its end.
@@ -48,8 +51,11 @@ func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
 	shutdown := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	nc, err := s.sniff(raw)
+	// From the first byte on: a connection that says nothing must not hold up a shutdown.
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetReadDeadline(time.Unix(1, 0)) })
+	nc, err := s.sniff(ctx, raw)
 	if err != nil {
+		stop()
 		s.log.Debug("refuse a connection", "remote_addr", raw.RemoteAddr().String(), "err", err)
 		_ = raw.Close()
 		return
@@ -61,7 +67,6 @@ func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
 	}
 	c.log = s.log.With("remote_addr", c.remote.String())
 	s.add(c)
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetReadDeadline(time.Unix(1, 0)) })
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		if err := c.out.run(nc, c.resumePulls); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -92,7 +97,8 @@ func (c *conn) read(ctx context.Context) {
 	for {
 		if now := time.Now(); !fr.buffered() && deadline.Sub(now) < c.srv.cfg.IdleTimeout-deadlineGrain {
 			deadline = now.Add(c.srv.cfg.IdleTimeout)
-			if c.nc.SetReadDeadline(deadline) != nil || ctx.Err() != nil {
+			// Whoever ends the connection says so first and then sets the deadline to the past: one of the two is seen here.
+			if c.nc.SetReadDeadline(deadline) != nil || ctx.Err() != nil || c.out.isClosed() {
 				return
 			}
 		}
@@ -105,7 +111,9 @@ func (c *conn) read(ctx context.Context) {
 			c.readEnded(ctx, err)
 			return
 		}
-		c.handle(ctx, &cmd)
+		if !c.handleSafely(ctx, &cmd) {
+			return
+		}
 		if c.out.full() && c.out.waitRoom(ctx) != nil {
 			return
 		}

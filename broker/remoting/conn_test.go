@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -150,4 +151,76 @@ func answers(nc net.Conn) bool {
 	}
 	_, err := io.ReadFull(nc, make([]byte, 8))
 	return err == nil
+}
+
+// TestSilentConnectionDoesNotHoldUpShutdown: a peer that has said nothing, not even its first byte.
+func TestSilentConnectionDoesNotHoldUpShutdown(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- b.accept(ctx, l) }()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	t.Cleanup(func() { _ = nc.Close() })
+	time.Sleep(50 * time.Millisecond)
+	stop()
+	_ = l.Close()
+	select {
+	case err := <-served:
+		must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the shutdown waits for a peer that says nothing")
+	}
+}
+
+// TestPanicCostsItsConnection and nothing else.
+func TestPanicCostsItsConnection(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	b.addTopic("orders", 1)
+	const code = 31998
+	b.handlers[code] = handler{inline: func(context.Context, *conn, *wire.Command) { panic("a fault of ours") }}
+	good, bad := b.dial(), b.dial()
+	bad.send(request(code))
+	if resp, open := <-bad.answers; open {
+		t.Errorf("answered with %d", resp.Code)
+	}
+	good.produce("orders", 0, "x")
+}
+
+// TestCopiesOfLargeRequestsAreBounded: sends to topics that are missing wait for etcd, on copies.
+func TestCopiesOfLargeRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	const code = 31997
+	release := make(chan struct{})
+	b.handlers[code] = handler{slow: func(context.Context, *conn, *wire.Command) (*wire.Command, error) {
+		<-release
+		return nil, nil
+	}}
+	c := b.dial()
+	const requests = 5
+	for range requests {
+		req := request(code)
+		req.Body = make([]byte, 12<<20)
+		c.send(req)
+	}
+	refused := 0
+	for range requests - maxSlowBytes/(12<<20) {
+		if resp := <-c.answers; resp.Code == wire.RespSystemBusy {
+			refused++
+		}
+	}
+	close(release)
+	for range maxSlowBytes / (12 << 20) {
+		if resp := <-c.answers; resp.Code != wire.RespSuccess {
+			t.Errorf("code %d (%s)", resp.Code, resp.Remark)
+		}
+	}
+	if want := requests - maxSlowBytes/(12<<20); refused != want {
+		t.Errorf("%d refused, want %d", refused, want)
+	}
 }

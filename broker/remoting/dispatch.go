@@ -16,6 +16,22 @@ type handler struct {
 	slow func(ctx context.Context, c *conn, req *wire.Command) (*wire.Command, error)
 }
 
+// handleSafely is handle for bytes from anywhere: a fault of ours in a handler costs the connection and not the process.
+func (c *conn) handleSafely(ctx context.Context, cmd *wire.Command) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(cmd.Code, p)
+			ok = false
+		}
+	}()
+	c.handle(ctx, cmd)
+	return true
+}
+
+func (c *conn) panicked(code int32, p any) {
+	c.log.Error("a request's handler panicked", "code", code, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
 // handle serves one frame.
 func (c *conn) handle(ctx context.Context, cmd *wire.Command) {
 	if cmd.IsResponse() {
@@ -32,24 +48,33 @@ func (c *conn) handle(ctx context.Context, cmd *wire.Command) {
 	case h.inline != nil:
 		h.inline(ctx, c, cmd)
 	default:
-		c.runSlow(ctx, h, cmd.Clone())
+		c.runSlow(ctx, h, cmd)
 	}
 }
 
-// runSlow runs a handler in a goroutine of its own, unless the connection has too many already.
-func (c *conn) runSlow(ctx context.Context, h handler, cmd *wire.Command) {
-	r := replyTo(cmd)
+// runSlow runs a handler in a goroutine of its own, on a copy of the request, unless the connection has too much under way already.
+func (c *conn) runSlow(ctx context.Context, h handler, req *wire.Command) {
+	r := replyTo(req)
+	size := int64(len(req.Body))
+	if c.slowBytes.Add(size) > maxSlowBytes && size > 0 {
+		c.slowBytes.Add(-size)
+		c.respondStatus(r, wire.RespSystemBusy, "[OVERLOAD]too many large requests of this connection are being worked on")
+		return
+	}
 	select {
 	case c.slow <- struct{}{}:
 	default:
+		c.slowBytes.Add(-size)
 		c.respondStatus(r, wire.RespSystemBusy, fmt.Sprintf("[OVERLOAD]%d requests of this connection are being worked on", maxSlowRequests))
 		return
 	}
+	cmd := req.Clone() // the reader goes on with its buffer
 	c.wg.Go(func() {
 		defer func() {
 			<-c.slow
+			c.slowBytes.Add(-size)
 			if p := recover(); p != nil {
-				c.log.Error("a request's handler panicked", "code", cmd.Code, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				c.panicked(cmd.Code, p)
 				c.respondStatus(r, wire.RespSystemError, "internal error")
 			}
 		}()

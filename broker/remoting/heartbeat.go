@@ -23,7 +23,7 @@ func (s *Server) heartbeat(ctx context.Context, c *conn, req *wire.Command) {
 	}
 	for i := range beat.ConsumerDataSet {
 		if s.needsCreation(beat.ConsumerDataSet[i].GroupName) {
-			c.runSlow(ctx, handler{slow: s.heartbeatOfNewGroups}, req.Clone())
+			c.runSlow(ctx, handler{slow: s.heartbeatOfNewGroups}, req)
 			return
 		}
 	}
@@ -90,7 +90,7 @@ func (s *Server) createGroup(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		s.log.Info("consumer group created by a heartbeat", "group", name)
+		s.log.Info("consumer group created by its first heartbeat or pull", "group", name)
 		g = made
 	}
 	_, err := s.retryTopic(ctx, g)

@@ -60,6 +60,12 @@ func (o *outbox) full() bool {
 	return len(o.buf)+o.flight > outboxLimit
 }
 
+func (o *outbox) isClosed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed
+}
+
 // waitRoom blocks until the outbox is below its limit.
 func (o *outbox) waitRoom(ctx context.Context) error {
 	for {

@@ -49,8 +49,10 @@ func (s *Server) pullMessage(ctx context.Context, c *conn, req *wire.Command) {
 		return
 	}
 	if _, ok := s.deps.Metadata.Group(string(h.ConsumerGroup)); !ok {
-		c.runSlow(ctx, handler{slow: s.firstPull}, req.Clone())
-		return
+		if _, known := s.topics.lookup(h.Topic); known { // else the answer is no, and no group is made for it
+			c.runSlow(ctx, handler{slow: s.firstPull}, req)
+			return
+		}
 	}
 	s.startPull(c, replyTo(req), &h)
 }
@@ -213,6 +215,7 @@ func (p *pull) work(ctx context.Context, buf []byte) []byte {
 			if s.deps.Log.Wait(p.q, &p.waiter) {
 				return buf // no longer ours
 			}
+			p.final = p.q.Dropped() || ctx.Err() != nil // else something has just arrived
 			continue
 		}
 		code := pullCode(res.Status)

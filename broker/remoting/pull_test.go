@@ -139,3 +139,39 @@ func (s *Server) connections() map[*conn]struct{} {
 	}
 	return all
 }
+
+// TestPullsOfDroppedQueueEnd: pulls that were accepted before their topic was deleted are answered at once, and keep no worker busy.
+func TestPullsOfDroppedQueueEnd(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	topic := b.addTopic("orders", 1)
+	b.addGroup("g")
+	info, ok := b.topics.lookup([]byte("orders"))
+	if !ok {
+		t.Fatal("no topic")
+	}
+	ordinal, _ := topic.Ordinal(0)
+	b.queue(info, 0)
+	b.deps.Log.Drop([]uint32{ordinal})
+	c := b.dial()
+	began := time.Now()
+	for range 8 {
+		c.send(pullRequest("orders", 0, 0, 32, "*", 30*time.Second))
+	}
+	for range 8 {
+		<-c.answers
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("answered after %s", took)
+	}
+}
+
+// TestPullOfMissingTopicMakesNoGroup: a mistyped topic leaves nothing in etcd.
+func TestPullOfMissingTopicMakesNoGroup(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	b.dial().want(wire.RespTopicNotExist, pullRequest("nowhere", 0, 0, 32, "*", 0))
+	if _, ok := b.deps.Metadata.Group("g"); ok {
+		t.Error("the group was made")
+	}
+}

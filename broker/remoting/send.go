@@ -109,13 +109,13 @@ func (s *Server) sendMessage(ctx context.Context, c *conn, req *wire.Command) {
 	info, ok := s.topics.lookup(o.header.Topic)
 	if !ok {
 		o.release()
-		c.runSlow(ctx, handler{slow: s.createAndSend}, req.Clone())
+		c.runSlow(ctx, handler{slow: s.createAndSend}, req)
 		return
 	}
 	if err := o.prepare(info, req.Body); err != nil {
 		if errors.Is(err, errNeedsSlowPath) {
 			o.release()
-			c.runSlow(ctx, handler{slow: s.createAndSend}, req.Clone())
+			c.runSlow(ctx, handler{slow: s.createAndSend}, req)
 			return
 		}
 		o.fail(err)

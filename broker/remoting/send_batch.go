@@ -17,7 +17,7 @@ func (s *Server) sendBatch(ctx context.Context, c *conn, req *wire.Command) {
 	info, ok := s.topics.lookup(o.header.Topic)
 	if !ok {
 		o.release()
-		c.runSlow(ctx, handler{slow: s.createAndSend}, req.Clone())
+		c.runSlow(ctx, handler{slow: s.createAndSend}, req)
 		return
 	}
 	if err := o.prepareBatch(info, req.Body); err != nil {

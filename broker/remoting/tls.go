@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,12 +21,15 @@ var (
 )
 
 // sniff looks at a connection's first byte and returns it as plain or as TLS.
-func (s *Server) sniff(nc net.Conn) (net.Conn, error) {
+func (s *Server) sniff(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	if tc, ok := nc.(*net.TCPConn); ok {
 		_ = tc.SetNoDelay(true)
 	}
 	var first [1]byte
 	if err := nc.SetReadDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if _, err := nc.Read(first[:]); err != nil {
