@@ -206,7 +206,9 @@ func (p *pull) work(ctx context.Context, buf []byte) []byte {
 		body, res, err := s.deps.Log.Read(ctx, p.q, p.req, buf[:0])
 		switch {
 		case err != nil:
-			c.log.Error("read a queue", "ordinal", p.q.Ordinal(), "offset", p.req.Offset, "err", err)
+			if ctx.Err() == nil {
+				c.log.Error("read a queue", "ordinal", p.q.Ordinal(), "offset", p.req.Offset, "err", err)
+			}
 			c.respondError(p.r, err)
 			p.done()
 			return buf
