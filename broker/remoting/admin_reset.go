@@ -78,10 +78,10 @@ func (s *Server) resetOffset(ctx context.Context, c *conn, req *wire.Command) (*
 		return nil, status(wire.RespSystemError, "No queues to reset.")
 	}
 	// Before they are stored, so that no commit of before the reset comes after it.
-	for ordinal, offset := range offsets {
-		s.resets.set(g.Name, ordinal, offset)
-	}
-	if err := s.deps.Offsets.Reset(ctx, g.Name, offsets); err != nil {
+	begun := s.resets.begin(g.Name, offsets, s.consumerIDs(g.Name))
+	err = s.deps.Offsets.Reset(ctx, g.Name, offsets)
+	s.resets.settle(begun, s.consumerIDs(g.Name)) // also after an error: the offsets count, and are stored later
+	if err != nil {
 		return nil, err
 	}
 	s.wakePulls(g.Name, offsets)
@@ -110,6 +110,42 @@ func (s *Server) resetTarget(ctx context.Context, r *resetRequest, group string,
 		target = min(target, stored)
 	}
 	return target, nil
+}
+
+// consumerIDs are the ids of a group's consumers: of its members, and the addresses of other clients that hold pulls.
+func (s *Server) consumerIDs(group string) []string {
+	live, _ := s.deps.Groups.Info(group)
+	ids := make([]string, 0, len(live.Members))
+	members := make(map[*conn]bool, len(live.Members))
+	for i := range live.Members {
+		ids = append(ids, live.Members[i].ClientID)
+		if c, ok := live.Members[i].Conn.(*conn); ok {
+			members[c] = true
+		}
+	}
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		if !members[c] && c.pulls.ofGroup(group) {
+			ids = append(ids, c.RemoteAddr())
+		}
+	}
+	return ids
+}
+
+// consumerID is the id of the group's member on a connection; empty if none is there.
+func (s *Server) consumerID(group string, c *conn) string {
+	if c == nil {
+		return ""
+	}
+	live, _ := s.deps.Groups.Info(group)
+	for i := range live.Members {
+		if live.Members[i].Conn == c {
+			return live.Members[i].ClientID
+		}
+	}
+	return ""
 }
 
 // wakePulls works the waiting pulls of a group's queues again, so that consumers hear of a reset now and not when their wait ends.

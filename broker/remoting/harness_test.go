@@ -289,11 +289,11 @@ func (c *testClient) beat(data wire.HeartbeatData) {
 	c.want(wire.RespSuccess, withBody(c.t, wire.ReqHeartbeat, &data))
 }
 
-// pull asks for messages, without waiting for one.
-func (c *testClient) pull(groupName, topic string, queueID int32, offset int64) *wire.Command {
+// pull asks for the messages of queue 0 of topic t for group g, without waiting for one.
+func (c *testClient) pull(offset int64) *wire.Command {
 	c.t.Helper()
 	h := wire.PullMessageHeader{
-		ConsumerGroup: []byte(groupName), Topic: []byte(topic), QueueID: queueID, QueueOffset: offset, MaxMsgNums: 32, SubVersion: 0, MaxMsgBytes: wire.Absent,
+		ConsumerGroup: []byte("g"), Topic: []byte("t"), QueueOffset: offset, MaxMsgNums: 32, SubVersion: 0, MaxMsgBytes: wire.Absent,
 	}
 	cmd := &wire.Command{Code: wire.ReqPullMessage}
 	h.AppendExt(cmd)

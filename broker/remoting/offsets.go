@@ -95,7 +95,7 @@ func (s *Server) earliestStoreTime(ctx context.Context, _ *conn, req *wire.Comma
 // queryConsumerOffset serves QUERY_CONSUMER_OFFSET. (ConsumerManageProcessor in RocketMQ's broker.) A group that has nothing stored is sent to offset 0
 // while the queue is young and complete, even if it asked to begin at the end: RocketMQ does so while message 0 is in memory, its tests rely on it, and
 // it loses nothing. We take a queue for young while it is empty, and for 72 hours after its topic was made.
-func (s *Server) queryConsumerOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
+func (s *Server) queryConsumerOffset(c *conn, req *wire.Command) (*wire.Command, error) {
 	var h wire.OffsetHeader
 	if err := h.Decode(req); err != nil {
 		return nil, err
@@ -110,7 +110,11 @@ func (s *Server) queryConsumerOffset(_ *conn, req *wire.Command) (*wire.Command,
 	}
 	name := string(h.ConsumerGroup)
 	if offset, ok := s.deps.Offsets.Offset(name, q.Ordinal()); ok {
-		s.resets.announce(name, q.Ordinal())
+		if s.resets.count.Load() > 0 {
+			if id := s.consumerID(name, c); id != "" {
+				s.resets.announce(name, q.Ordinal(), offset, id)
+			}
+		}
 		return offsetResponse("offset", offset), nil
 	}
 	young := q.Max() == 0 || time.Since(time.UnixMilli(info.meta.CreatedMs)) < youngTopic
@@ -125,7 +129,7 @@ func (s *Server) queryConsumerOffset(_ *conn, req *wire.Command) (*wire.Command,
 }
 
 // updateConsumerOffset serves UPDATE_CONSUMER_OFFSET. The offset may be lower than the one before; it may not be beyond what the queue has.
-func (s *Server) updateConsumerOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
+func (s *Server) updateConsumerOffset(c *conn, req *wire.Command) (*wire.Command, error) {
 	var h wire.OffsetHeader
 	if err := h.Decode(req); err != nil {
 		return nil, err
@@ -141,7 +145,7 @@ func (s *Server) updateConsumerOffset(_ *conn, req *wire.Command) (*wire.Command
 	if h.CommitOffset < 0 || h.CommitOffset > int64(q.Max()) {
 		return nil, status(wire.RespInvalidParameter, "offset %d is not in [0, %d] of queue %d of topic %s", h.CommitOffset, q.Max(), h.QueueID, h.Topic)
 	}
-	if !s.commitOffset(g.Name, q, h.CommitOffset) {
+	if !s.commitOffsetOf(c, g.Name, q, h.CommitOffset) {
 		return &wire.Command{Code: wire.RespSuccess, Remark: "Offset has been previously reset"}, nil
 	}
 	return nil, nil
@@ -150,7 +154,15 @@ func (s *Server) updateConsumerOffset(_ *conn, req *wire.Command) (*wire.Command
 // commitOffset takes a group's progress in, unless the offset is beyond the queue's end, the group is not there, or a reset is waiting for
 // the group's consumers: what they still report is of before the reset.
 func (s *Server) commitOffset(group string, q *queue.Queue, offset int64) bool {
-	if offset < 0 || offset > int64(q.Max()) || !s.resets.mayCommit(group, q.Ordinal(), offset) {
+	return s.commitOffsetOf(nil, group, q, offset)
+}
+
+// commitOffsetOf is commitOffset of a client, if there is one: a consumer that knows of a reset is not refused.
+func (s *Server) commitOffsetOf(c *conn, group string, q *queue.Queue, offset int64) bool {
+	if offset < 0 || offset > int64(q.Max()) {
+		return false
+	}
+	if s.resets.count.Load() > 0 && !s.resets.mayCommit(group, q.Ordinal(), offset, s.consumerID(group, c)) {
 		return false
 	}
 	if _, ok := s.deps.Metadata.Group(group); !ok {

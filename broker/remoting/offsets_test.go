@@ -161,7 +161,7 @@ func TestResetReachesLiveConsumers(t *testing.T) {
 	if resp := c.want(wire.RespSuccess, commit("g", 9)); resp.Remark == "" {
 		t.Error("a commit of before the reset was taken in")
 	}
-	resp := c.pull("g", "t", 0, 8)
+	resp := c.pull(8)
 	if resp.Code != wire.RespPullOffsetMoved || extInt(t, resp, "nextBeginOffset") != 3 {
 		t.Errorf("pull was answered with %d, %v", resp.Code, resp.Ext.String("nextBeginOffset"))
 	}
@@ -171,7 +171,7 @@ func TestResetReachesLiveConsumers(t *testing.T) {
 	if got := extInt(t, c.want(wire.RespSuccess, queryOffset("t", 0)), "offset"); got != 5 {
 		t.Errorf("offset %d after the reset, want 5", got)
 	}
-	if resp := c.pull("g", "t", 0, 5); resp.Code != wire.RespSuccess {
+	if resp := c.pull(5); resp.Code != wire.RespSuccess {
 		t.Errorf("pull after the reset was answered with %d", resp.Code)
 	}
 }
@@ -257,7 +257,7 @@ func TestSendBack(t *testing.T) {
 	sent := c.produce("t", 0, "body", message.PropertyKeys, "k", message.PropertyTags, "A", message.PropertyUniqKey, "U1", message.PropertyWait, "false")
 	var msg message.View
 	eventually(t, "the message is visible", func() bool {
-		resp := c.pull("g", "t", 0, 0)
+		resp := c.pull(0)
 		if resp.Code == wire.RespSuccess {
 			msg = messages(t, resp.Body)[0]
 		}

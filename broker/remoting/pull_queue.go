@@ -120,6 +120,18 @@ func (cp *connPulls) remove(p *pull) {
 	cp.n--
 }
 
+// ofGroup says whether a pull of a group is among them.
+func (cp *connPulls) ofGroup(group string) bool {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	for p := cp.all; p != nil; p = p.heldNx {
+		if p.group == group {
+			return true
+		}
+	}
+	return false
+}
+
 func (cp *connPulls) closed() bool {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()

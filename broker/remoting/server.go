@@ -116,6 +116,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	g.Go(func() error { return s.pulls.run(ctx) })
 	g.Go(func() error { return s.deps.Groups.Run(ctx) })
+	g.Go(func() error { return s.resets.run(ctx, s.consumerIDs) })
 	return g.Wait()
 }
 

@@ -2,10 +2,7 @@ package remoting
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/varvemq/varve/metadata"
 )
 
 func TestCounters(t *testing.T) {
@@ -51,47 +48,4 @@ func TestRates(t *testing.T) {
 	if got := c.rate("a", 0); got != 0 {
 		t.Errorf("rate %.1f of a total that fell", got)
 	}
-}
-
-func TestPendingResets(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newPendingResets()
-		if _, ok := r.take("g", 1); ok || !r.mayCommit("g", 1, 5) {
-			t.Error("something is pending from the start")
-		}
-		r.set("g", 1, 3)
-		if r.mayCommit("g", 1, 9) || r.mayCommit("g", 1, 3) || !r.mayCommit("g", 2, 9) || !r.mayCommit("h", 1, 9) {
-			t.Error("commits before anybody was told")
-		}
-		if off, ok := r.take("g", 1); !ok || off != 3 {
-			t.Errorf("told %d, %v", off, ok)
-		}
-		if _, ok := r.take("g", 1); ok {
-			t.Error("told twice")
-		}
-		if r.mayCommit("g", 1, 9) {
-			t.Error("a commit of before the reset")
-		}
-		time.Sleep(resetGrace)
-		if !r.mayCommit("g", 1, 9) || r.count.Load() != 0 {
-			t.Error("a consumer that never acknowledged the reset is refused for ever")
-		}
-		r.set("g", 1, 3)
-		r.announce("g", 1)
-		if !r.mayCommit("g", 1, 3) || !r.mayCommit("g", 1, 4) {
-			t.Error("a consumer that has read the new offset may not commit")
-		}
-		r.set("g", 1, 3)
-		r.set("h", 7, 3)
-		r.forgetGroup("g")
-		r.forgetQueues([]metadata.OrdinalRange{{First: 5, Count: 2}})
-		if r.count.Load() != 1 {
-			t.Errorf("%d resets are pending, want 1", r.count.Load())
-		}
-		r.forgetQueues([]metadata.OrdinalRange{{First: 5, Count: 3}})
-		if r.count.Load() != 0 {
-			t.Error("a reset of a deleted topic is pending")
-		}
-	})
 }
