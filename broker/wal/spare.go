@@ -23,36 +23,52 @@ type spare struct {
 	size int64
 }
 
-// keepLoop sees to it that there is a spare. It goes on until the committer has ended.
+// keepLoop sees to it that there is a spare. It goes on until the committer has ended. After a failure only time brings
+// the next attempt, whoever waits: each one may fill the disk up to its end.
 func (w *WAL) keepLoop() error {
 	backoff := minBackoff
 	for {
 		var again <-chan time.Time
 		if w.wantsSpare() {
 			s, err := w.newSpare(w.cfg.FileSize)
-			w.mu.Lock()
-			w.spareErr = err
-			if err == nil {
-				w.ready = append(w.ready, s)
-			}
-			w.noSpace.Store(err != nil && len(w.ready) == 0)
-			w.mu.Unlock()
-			kick(w.spareCome)
-			if err != nil {
-				w.cfg.Logger.Warn("no spare for the write-ahead log", "error", err)
+			if before := w.keepSpare(s, err); err != nil {
+				if before == nil {
+					backoff = minBackoff
+				}
 				again = time.After(backoff)
 				backoff = min(2*backoff, maxBackoff)
-			} else {
-				backoff = minBackoff
 			}
+		}
+		kicked := w.keeperKick
+		if again != nil {
+			kicked = nil
 		}
 		select {
 		case <-w.drained:
 			return nil
-		case <-w.keeperKick:
+		case <-kicked:
 		case <-again:
 		}
 	}
+}
+
+// keepSpare keeps what an attempt has come to, returns what the one before it had, and logs what is not the same.
+func (w *WAL) keepSpare(s spare, err error) (before error) {
+	w.mu.Lock()
+	before, w.spareErr = w.spareErr, err
+	if err == nil {
+		w.ready = append(w.ready, s)
+	}
+	w.noSpace.Store(err != nil && len(w.ready) == 0)
+	w.mu.Unlock()
+	kick(w.spareCome)
+	switch full := errors.Is(err, syscall.ENOSPC); {
+	case err == nil && before != nil:
+		w.cfg.Logger.Info("the write-ahead log has a spare again")
+	case err != nil && (before == nil || full != errors.Is(before, syscall.ENOSPC)):
+		w.cfg.Logger.Warn("no spare for the write-ahead log", "error", err)
+	}
+	return before
 }
 
 func (w *WAL) wantsSpare() bool {
