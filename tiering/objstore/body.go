@@ -1,9 +1,12 @@
 package objstore
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -23,6 +26,7 @@ type body struct {
 	base  int64 // where the section begins in src
 	pos   int64
 	ended bool
+	err   error // of src
 }
 
 func newBody(src io.ReadSeeker, base, size int64) *body {
@@ -37,7 +41,7 @@ func (b *body) checksum() error {
 	h := crc32.New(castagnoli)
 	_, err := io.Copy(h, b)
 	if err != nil {
-		return err
+		return b.outcome(err)
 	}
 	b.crc = base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, h.Sum32()))
 	_, err = b.Seek(0, io.SeekStart)
@@ -57,17 +61,45 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	p = p[:min(int64(len(p)), b.size-b.pos)]
-	if _, err := b.src.Seek(b.base+b.pos, io.SeekStart); err != nil {
-		return 0, err
+	var n int
+	_, err := b.src.Seek(b.base+b.pos, io.SeekStart)
+	if err == nil {
+		n, err = b.src.Read(p)
 	}
-	n, err := b.src.Read(p)
 	b.pos += int64(n)
 	if errors.Is(err, io.EOF) {
 		if err = nil; b.pos < b.size && n == 0 {
 			err = invalid("the reader ends before its size")
 		}
 	}
+	if err != nil {
+		b.err = err
+	}
 	return n, err
+}
+
+// outcome is that of a request with this body: an error of the caller's reader, which transports wrap in theirs, is the reason and no fault of the server.
+func (b *body) outcome(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil || b.err == nil:
+		return err
+	case Class(b.err) != nil:
+		return b.err
+	default:
+		return fmt.Errorf("%w: read what is to be written: %w", ErrFatal, b.err)
+	}
+}
+
+// sha256 reads the section once for its sum.
+func (b *body) sha256() (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, b); err != nil {
+		return "", err
+	}
+	_, err := b.Seek(0, io.SeekStart)
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // Seek implements io.Seeker.

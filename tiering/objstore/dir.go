@@ -11,15 +11,21 @@ import (
 	"os" //nolint:depguard // an object store is not part of the crash model of internal/vfs; its own suite covers it
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // Dir is a [Store] in a directory. An object is a file, written under a temporary name, fsynced, and put in its place by rename(2), or by link(2) if it must not
-// replace another; then its directory, and each directory made for it, is fsynced. Several processes may use one directory.
+// replace another; then its directory, and each directory made for it, is fsynced. Several processes may use one
+// directory.
 //
 // A key may not be a directory of another: with an object "a" there can be no "a/b". Temporary files that a crash left are named ".tmp-*" and are never
 // listed; they may be removed when no writer runs.
-type Dir struct{ root string }
+type Dir struct {
+	root string
+	// made are the directories that are known to be durable with those above them. That one exists is no sign of it: another process may just have made it.
+	made sync.Map
+}
 
 const tempPrefix = ".tmp-"
 
@@ -53,11 +59,24 @@ func (d *Dir) fault(op, key string, err error) error {
 
 func (d *Dir) path(key string) string { return filepath.Join(d.root, filepath.FromSlash(key)) }
 
-// makeDirs makes a directory and those above it, and fsyncs the parent of each one made.
+// makeDirs makes a directory and those above it, and fsyncs the parent of each one, once.
 func (d *Dir) makeDirs(dir string) error {
+	if _, ok := d.made.Load(dir); ok {
+		return nil
+	}
+	if err := d.makeDir(dir); err != nil {
+		return err
+	}
+	d.made.Store(dir, nil)
+	return nil
+}
+
+func (d *Dir) makeDir(dir string) error {
 	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
 		return fmt.Errorf("%s: %w", dir, syscall.ENOTDIR)
-	} else if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	} else if err == nil && !strings.HasPrefix(dir, d.root+string(filepath.Separator)) {
+		return nil // the root was there, and what is above it is not ours
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if parent := filepath.Dir(dir); parent != dir {
@@ -112,7 +131,8 @@ func (d *Dir) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, 
 		_ = os.Remove(temp) // it may be gone; a leftover is harmless
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: %w", ErrTransient, err) // the directory was removed under our hands
+		d.made.Clear() // the directory was removed under our hands
+		err = fmt.Errorf("%w: %w", ErrTransient, err)
 	}
 	if err != nil {
 		return d.fault("put", key, err)
@@ -296,7 +316,7 @@ func (d *Dir) Delete(ctx context.Context, keys ...string) error {
 }
 
 // Check implements [Store].
-func (d *Dir) Check(ctx context.Context) error { return check(ctx, d) }
+func (d *Dir) Check(ctx context.Context) error { return CheckStore(ctx, d) }
 
 // URL implements [Store].
 func (d *Dir) URL() string { return "file://" + d.root }

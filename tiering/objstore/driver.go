@@ -2,6 +2,8 @@ package objstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 )
 
@@ -47,6 +49,29 @@ type answer struct {
 	// length is that of the body, or negative if the server did not say.
 	length int64
 	tag    string
+}
+
+// ranged is the header Range that asks for n bytes from off on, or all to the end. A whole object is asked for as a range too: then the answer says how long it is also
+// behind proxies that drop the length.
+func ranged(off, n int64) string {
+	if n < 0 {
+		return fmt.Sprintf("bytes=%d-", off)
+	}
+	return fmt.Sprintf("bytes=%d-%d", off, off+n-1)
+}
+
+// newAnswer checks that a server has sent the range that it was asked for, and takes its length.
+func newAnswer(rc io.ReadCloser, tag string, off, n int64, contentRange string, contentLength int64) (answer, error) {
+	a := answer{ReadCloser: rc, length: contentLength, tag: tag}
+	if contentRange == "" && off == 0 && (n < 0 || contentLength >= 0 && contentLength <= n) {
+		return a, nil // the whole object
+	}
+	var first, last int64
+	if _, err := fmt.Sscanf(contentRange, "bytes %d-%d/", &first, &last); err != nil || first != off || last < first || n >= 0 && last-first >= n {
+		return answer{}, errors.Join(fmt.Errorf("%w: the server has sent the range %q and not %s", ErrTransient, contentRange, ranged(off, n)), rc.Close())
+	}
+	a.length = last - first + 1
+	return a, nil
 }
 
 // objectHead is a server's answer to a head.

@@ -2,11 +2,13 @@ package objstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 )
 
@@ -88,13 +90,18 @@ func classifyHTTP(code string, status int) error {
 
 // classifyLocal classifies an error that is not an answer of a server.
 func classifyLocal(err error) error {
+	var cert *tls.CertificateVerificationError
+	var request *url.Error
 	var op *net.OpError
 	var dns *net.DNSError
 	var timeout interface{ Timeout() bool }
 	switch {
+	case errors.As(err, &cert), errors.Is(err, http.ErrSchemeMismatch):
+		return ErrFatal
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ENOSPC),
-		errors.As(err, &op), errors.As(err, &dns), errors.As(err, &timeout) && timeout.Timeout():
+		errors.As(err, &op), errors.As(err, &dns), errors.As(err, &timeout) && timeout.Timeout(),
+		errors.As(err, &request): // there was no answer; minio-go hides why
 		return ErrTransient
 	default:
 		return ErrFatal

@@ -3,6 +3,7 @@ package objstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -59,14 +60,14 @@ func (m *Mem) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, 
 	return nil
 }
 
-// readExactly reads size bytes from r, which must have no more.
+// readExactly reads size bytes from r, which checkPut has found to have as many.
 func readExactly(r io.Reader, size int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, size+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFatal, err)
-	}
-	if int64(len(b)) != size {
+	b := make([]byte, size)
+	switch _, err := io.ReadFull(r, b); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, invalid("the reader does not have %d bytes", size)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrFatal, err)
 	}
 	return b, nil
 }
@@ -150,7 +151,7 @@ func (m *Mem) Delete(ctx context.Context, keys ...string) error {
 }
 
 // Check implements [Store].
-func (m *Mem) Check(ctx context.Context) error { return check(ctx, m) }
+func (m *Mem) Check(ctx context.Context) error { return CheckStore(ctx, m) }
 
 // URL implements [Store].
 func (*Mem) URL() string { return "mem:" }

@@ -185,4 +185,4 @@ func (s measured) Delete(ctx context.Context, keys ...string) error {
 }
 
 // Check implements [Store].
-func (s measured) Check(ctx context.Context) error { return check(ctx, s) }
+func (s measured) Check(ctx context.Context) error { return CheckStore(ctx, s) }

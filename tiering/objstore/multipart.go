@@ -101,7 +101,7 @@ func (s *remote) uploadPart(ctx context.Context, key, id string, number int, b *
 		b := b.again()
 		defer b.end()
 		p, err = s.d.uploadPart(ctx, key, id, number, b)
-		return err
+		return b.outcome(err)
 	})
 	p.number, p.crc = number, b.crc
 	return p, err

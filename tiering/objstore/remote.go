@@ -85,7 +85,7 @@ func (s *remote) putWhole(ctx context.Context, key string, r io.ReadSeeker, size
 	err := s.requests(ctx, kindPut, func() error {
 		b := b.again()
 		defer b.end()
-		err := s.classed(s.d.put(ctx, key, b, h))
+		err := s.classed(b.outcome(s.d.put(ctx, key, b, h)))
 		mayBeOurs = mayBeOurs || Retriable(err)
 		return err
 	})
@@ -197,7 +197,7 @@ func (s *remote) Delete(ctx context.Context, keys ...string) error {
 }
 
 // Check implements [Store].
-func (s *remote) Check(ctx context.Context) error { return check(ctx, s) }
+func (s *remote) Check(ctx context.Context) error { return CheckStore(ctx, s) }
 
 // URL implements [Store].
 func (s *remote) URL() string { return s.url }

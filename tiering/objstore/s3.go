@@ -94,6 +94,9 @@ func (*s3Driver) classify(err error) error {
 	if c := classifyHTTP(code, status); c != nil {
 		class = c
 	}
+	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok && errors.Is(class, ErrFatal) {
+		class = ErrTransient // the answer broke off before its code
+	}
 	return class
 }
 
@@ -124,15 +127,8 @@ func (d *s3Driver) put(ctx context.Context, key string, b *body, h putHeader) er
 
 // get implements driver.
 func (d *s3Driver) get(ctx context.Context, key string, off, n int64, ifMatch string) (answer, error) {
-	in := &s3.GetObjectInput{Bucket: d.bucket, Key: &key, IfMatch: text(ifMatch)}
-	switch {
-	case n > 0:
-		in.Range = aws.String(fmt.Sprintf("bytes=%d-%d", off, off+n-1))
-	case off > 0:
-		in.Range = aws.String(fmt.Sprintf("bytes=%d-", off))
-	}
-	out, err := d.c.GetObject(ctx, in)
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "InvalidRange" {
+	out, err := d.c.GetObject(ctx, &s3.GetObjectInput{Bucket: d.bucket, Key: &key, IfMatch: text(ifMatch), Range: aws.String(ranged(off, n))})
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.HTTPStatusCode() == http.StatusRequestedRangeNotSatisfiable {
 		return emptyAnswer(), nil
 	}
 	if err != nil {
@@ -142,7 +138,7 @@ func (d *s3Driver) get(ctx context.Context, key string, off, n int64, ifMatch st
 	if out.ContentLength != nil {
 		length = *out.ContentLength
 	}
-	return answer{ReadCloser: out.Body, length: length, tag: aws.ToString(out.ETag)}, nil
+	return newAnswer(out.Body, aws.ToString(out.ETag), off, n, aws.ToString(out.ContentRange), length)
 }
 
 func emptyAnswer() answer { return answer{ReadCloser: io.NopCloser(bytes.NewReader(nil))} }

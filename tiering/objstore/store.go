@@ -73,11 +73,11 @@ func ValidateKey(key string) error {
 // checkPrefix is where Check writes.
 const checkPrefix = ".varve-check/"
 
-// checkTimeout bounds Check.
+// checkTimeout bounds CheckStore.
 const checkTimeout = 30 * time.Second
 
-// check writes, reads and deletes a small object.
-func check(ctx context.Context, s Store) (err error) {
+// CheckStore is [Store.Check] by means of the other methods: for those who wrap a store.
+func CheckStore(ctx context.Context, s Store) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	content := rand.Text()
