@@ -67,6 +67,7 @@ for name in $(compgen -e VARVE_); do
   [[ "$name" == VARVE_TEST_* ]] || clean+=(-u "$name")
 done
 
+: >"$work/ready" # the child may be late to make it
 env "${clean[@]}" "$bin" server --data-dir "$work/data" --advertise-host 127.0.0.1 "${ports[@]}" "${flags[@]}" \
   >"$work/ready" 2>"$work/log" </dev/null &
 pid=$!
