@@ -1,8 +1,12 @@
 package objstore
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,5 +164,52 @@ func TestDirUnusable(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), root); !errors.Is(err, ErrFatal) || !strings.Contains(err.Error(), root) {
 		t.Errorf("Open of a file = %v", err)
+	}
+}
+
+// TestAnswerLength: an answer says how long it is, and another range than that which was asked for is not taken.
+func TestAnswerLength(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		off, n   int64
+		ranged   string
+		length   int64
+		want     int64
+		accepted bool
+	}{
+		{0, -1, "bytes 0-9/10", 10, 10, true},
+		{0, -1, "bytes 0-9/10", -1, 10, true},
+		{4, 3, "bytes 4-6/10", -1, 3, true},
+		{4, 30, "bytes 4-9/10", 6, 6, true},
+		{0, -1, "", 10, 10, true},
+		{0, 20, "", 10, 10, true},
+		{0, 5, "", 10, 0, false},
+		{0, 5, "", -1, 0, false},
+		{4, 3, "", 10, 0, false},
+		{4, 3, "bytes 0-6/10", 7, 0, false},
+		{4, 3, "bytes 4-7/10", 4, 0, false},
+		{4, 3, "bytes 4-3/10", 0, 0, false},
+		{4, 3, "lines 4-6/10", 3, 0, false},
+	} {
+		a, err := newAnswer(io.NopCloser(strings.NewReader("")), "", tt.off, tt.n, tt.ranged, tt.length)
+		if (err == nil) != tt.accepted || a.length != tt.want || err != nil && !errors.Is(err, ErrTransient) {
+			t.Errorf("%+v: length %d, %v", tt, a.length, err)
+		}
+	}
+}
+
+// TestClassifyLocal: a certificate that is refused is refused again; a connection that is closed may be there later.
+func TestClassifyLocal(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ err, want error }{
+		{&url.Error{Op: "Get", URL: "http://h", Err: errors.New("Connection closed by foreign host")}, ErrTransient},
+		{&url.Error{Op: "Get", URL: "https://h", Err: &tls.CertificateVerificationError{Err: errors.New("expired")}}, ErrFatal},
+		{&url.Error{Op: "Get", URL: "https://h", Err: http.ErrSchemeMismatch}, ErrFatal},
+		{io.ErrUnexpectedEOF, ErrTransient},
+		{errors.New("other"), ErrFatal},
+	} {
+		if got := classifyLocal(tt.err); !errors.Is(got, tt.want) {
+			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
+		}
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -134,6 +137,79 @@ func TestServerUploadRace(t *testing.T) {
 				t.Errorf("%d uploads are left", n)
 			}
 		})
+	}
+}
+
+// whileReading does something once, when it is read from an offset on.
+type whileReading struct {
+	io.ReadSeeker
+	at   int64
+	once *sync.Once
+	do   func()
+}
+
+func (r whileReading) Read(p []byte) (int, error) {
+	if pos, err := r.Seek(0, io.SeekCurrent); err != nil || pos >= r.at {
+		r.once.Do(r.do)
+	}
+	return r.ReadSeeker.Read(p)
+}
+
+// TestServerCompletionCondition: an object that appears while an upload in parts is under way stays. (Before it begins there was none.)
+func TestServerCompletionCondition(t *testing.T) {
+	t.Parallel()
+	server := needServer(t)
+	for _, d := range server.places(server.host, "") {
+		t.Run(d.driver, func(t *testing.T) {
+			s := open(t, d.url, server.options())
+			b := make([]byte, smallThreshold+1)
+			r := whileReading{bytes.NewReader(b), smallPart + 1, &sync.Once{}, func() { put(t, s, "k", "theirs") }}
+			wantClass(t, "put", s.Put(t.Context(), "k", r, int64(len(b)), objstore.PutOptions{IfNoneMatch: true}), objstore.ErrPrecondition)
+			if got := get(t, s, "k", 0, -1); got != "theirs" {
+				t.Errorf("got %d bytes", len(got))
+			}
+			if n := server.uploads(t, d.prefix+"k"); n != 0 {
+				t.Errorf("%d uploads are left", n)
+			}
+		})
+	}
+}
+
+// TestServerMemory: an upload takes a small part of its object's size of memory, whole or in parts. It is alone while it runs.
+func TestServerMemory(t *testing.T) {
+	server := needServer(t)
+	const size = 64 << 20
+	path := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	whole := server.options()
+	whole.MultipartThreshold = size
+	for what, opts := range map[string]objstore.Options{"whole": whole, "in parts": server.options()} {
+		for _, d := range server.places(server.host, "") {
+			t.Run(what+"/"+d.driver, func(t *testing.T) {
+				s := open(t, d.url, opts)
+				put(t, s, "warm", "up")
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				begin := time.Now()
+				if err := s.Put(t.Context(), "k", f, size, objstore.PutOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				took := time.Since(begin)
+				runtime.ReadMemStats(&after)
+				allocated := after.TotalAlloc - before.TotalAlloc
+				t.Logf("%d MiB: %.0f MB/s, %d KiB allocated", size>>20, size/1e6/took.Seconds(), allocated>>10)
+				if allocated > size/8 {
+					t.Errorf("allocated %d bytes", allocated)
+				}
+			})
+		}
 	}
 }
 

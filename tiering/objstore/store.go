@@ -35,8 +35,8 @@ type Store interface {
 
 // PutOptions are the conditions of a Put.
 type PutOptions struct {
-	// IfNoneMatch creates the object only if there is none; otherwise [ErrPrecondition] is returned. The drivers of servers repeat a request whose answer
-	// was lost: then ErrPrecondition may mean that this very Put has written the object. Who must know reads it.
+	// IfNoneMatch creates the object only if there is none; otherwise [ErrPrecondition] is returned. A Put finds out whether it was itself that has written the
+	// object in an earlier attempt. Who repeats a Put that has failed with [ErrTransient] must find out for himself what ErrPrecondition means then.
 	IfNoneMatch bool
 }
 
