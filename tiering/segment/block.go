@@ -3,7 +3,6 @@ package segment
 import (
 	"fmt"
 	"hash/crc32"
-	"math"
 	"net/netip"
 
 	"github.com/pierrec/lz4/v4"
@@ -158,40 +157,4 @@ func (h *header) payload(b, dst []byte, pos int64) ([]byte, error) {
 		return nil, corrupt(SectionBlock, pos, "%d of %d bytes from lz4: %v", n, h.raw, err)
 	}
 	return dst, nil
-}
-
-// compressor compresses payloads. Its results depend on its input alone.
-type compressor struct {
-	lz  lz4.Compressor
-	dst []byte
-}
-
-const (
-	sampleFrom = 64 << 10 // blocks from this size on are tried on samples first
-	sampleSize = 16 << 10
-)
-
-// compress returns the payload to store: in memory of c, or raw itself.
-func (c *compressor) compress(raw []byte) ([]byte, byte) {
-	if len(raw) >= sampleFrom && !c.shrinks(raw[:sampleSize], 64) && !c.shrinks(raw[len(raw)/2:][:sampleSize], 64) {
-		return raw, codecNone
-	}
-	if !c.shrinks(raw, 32) {
-		return raw, codecNone
-	}
-	return c.dst, codecLZ4
-}
-
-// shrinks compresses b into c.dst and reports whether that saves at least one byte in part.
-func (c *compressor) shrinks(b []byte, part int) bool {
-	limit := len(b) - max(1, (len(b)+part-1)/part)
-	if limit <= 0 {
-		return false
-	}
-	if cap(c.dst) < limit {
-		c.dst = make([]byte, max(limit, MaxBlock))
-	}
-	n, err := c.lz.CompressBlock(b, c.dst[:limit])
-	c.dst = c.dst[:max(n, 0)]
-	return err == nil && n > 0 && limit <= math.MaxUint32
 }

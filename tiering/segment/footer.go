@@ -31,9 +31,9 @@ func (f *Footer) DataBytes() int64 { return f.keyPos }
 // append adds the footer's bytes to dst and sets CRC.
 func (f *Footer) append(dst []byte) []byte {
 	at := len(dst)
-	dst = f.Identity.append(dst)
+	dst = append(dst, f.Cluster[:]...)
 	for _, v := range [...]uint64{
-		f.FirstLSN, f.EndLSN, f.EtcdRevision, uint64(f.Created), uint64(f.MinStore), uint64(f.MaxStore), f.Blocks, f.Holes, f.Queues, f.Messages,
+		f.Epoch, f.Sequence, f.FirstLSN, f.EndLSN, f.EtcdRevision, uint64(f.Created), uint64(f.MinStore), uint64(f.MaxStore), f.Blocks, f.Holes, f.Queues, f.Messages,
 		f.Keys, f.KeysLeftOut, f.RawBytes, uint64(f.keyPos), uint64(f.bloomPos), uint64(f.indexPos), uint64(f.rootPos),
 	} {
 		dst = le.AppendUint64(dst, v)
@@ -41,7 +41,8 @@ func (f *Footer) append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, f.rootLen)
 	dst = le.AppendUint32(dst, f.rootCRC)
 	dst = le.AppendUint32(dst, f.Previous)
-	dst = append(dst, f.Level)
+	dst = append(dst, f.Level, byte(len(f.Shard)))
+	dst = append(dst, f.Shard...)
 	dst = append(dst, make([]byte, footerSize-footerTrailer-(len(dst)-at))...)
 	trailer := len(dst)
 	dst = le.AppendUint32(dst, 0)
@@ -97,14 +98,15 @@ func parseFooter(tail []byte, size int64) (Footer, error) {
 
 func (f *Footer) decode(b []byte) {
 	copy(f.Cluster[:], b)
-	f.Shard, f.Epoch, f.Sequence = le.Uint32(b[16:]), le.Uint32(b[20:]), le.Uint64(b[24:])
+	f.Epoch, f.Sequence = le.Uint64(b[16:]), le.Uint64(b[24:])
 	u := func(i int) uint64 { return le.Uint64(b[32+8*i:]) }
 	f.FirstLSN, f.EndLSN, f.EtcdRevision, f.Created = u(0), u(1), u(2), int64(u(3))
 	f.MinStore, f.MaxStore, f.Blocks, f.Holes = int64(u(4)), int64(u(5)), u(6), u(7)
 	f.Queues, f.Messages, f.Keys, f.KeysLeftOut, f.RawBytes = u(8), u(9), u(10), u(11), u(12)
 	f.keyPos, f.bloomPos, f.indexPos, f.rootPos = int64(u(13)), int64(u(14)), int64(u(15)), int64(u(16))
 	f.rootLen, f.rootCRC, f.Previous, f.Level = le.Uint32(b[168:]), le.Uint32(b[172:]), le.Uint32(b[176:]), b[180]
-	f.CRC = le.Uint32(b[240:])
+	f.Shard = string(b[182:][:b[181]])
+	f.CRC = le.Uint32(b[footerSize-footerTrailer:])
 }
 
 // check reports positions and counts that contradict each other.
@@ -121,6 +123,8 @@ func (f *Footer) check(size int64) error {
 		return corrupt(SectionFooter, pos, "%d messages, %d keys in %d bytes", f.Messages, f.Keys, f.bloomPos-f.keyPos)
 	case f.bloomPos+int64(bloomBlocks(f.Keys))*bloomBlock != f.indexPos:
 		return corrupt(SectionFooter, pos, "a bloom filter of %d bytes for %d keys", f.indexPos-f.bloomPos, f.Keys)
+	case len(f.Shard) == 0:
+		return corrupt(SectionFooter, pos, "no shard")
 	case f.FirstLSN > f.EndLSN || f.Level > 1:
 		return corrupt(SectionFooter, pos, "LSNs [%d, %d), level %d", f.FirstLSN, f.EndLSN, f.Level)
 	}

@@ -17,7 +17,7 @@ const (
 	rootMagic     = "VSRT"
 	formatVersion = 1
 
-	footerSize    = 256
+	footerSize    = 512
 	footerTrailer = 16 // the last bytes, the same in every version
 	blockHeader   = 64
 	maxHeader     = blockHeader + hostFieldV6
@@ -48,6 +48,7 @@ const (
 	keyRowSize   = 8
 	maxRoot      = 16 << 20
 	maxTopicName = 255
+	maxShardName = 255
 	maxMessages  = 1<<32 - 1
 	maxOffset    = 1<<63 - 1
 
@@ -80,20 +81,19 @@ func crcOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 // Identity says which segment an object is.
 type Identity struct {
 	Cluster  [16]byte // the cluster id, a uuid
-	Shard    uint32
-	Epoch    uint32
+	Shard    string   // its name
+	Epoch    uint64
 	Sequence uint64
 }
 
-func (id *Identity) append(dst []byte) []byte {
-	dst = append(dst, id.Cluster[:]...)
-	dst = le.AppendUint32(dst, id.Shard)
-	dst = le.AppendUint32(dst, id.Epoch)
-	return le.AppendUint64(dst, id.Sequence)
-}
-
 // tag is what every block has of its segment's identity.
-func (id *Identity) tag() uint64 { return xxhash.Sum64(id.append(make([]byte, 0, 32))) }
+func (id *Identity) tag() uint64 {
+	b := make([]byte, 0, 32+maxShardName)
+	b = append(b, id.Cluster[:]...)
+	b = le.AppendUint64(b, id.Epoch)
+	b = le.AppendUint64(b, id.Sequence)
+	return xxhash.Sum64(append(b, id.Shard...))
+}
 
 // KeyMode says which keys of a queue's messages are indexed: the topic's index.keys.
 type KeyMode uint8

@@ -154,7 +154,7 @@ func randomMessage(rng *rand.Rand, s shape, store int64, i int) msg {
 
 func testConfig() Config {
 	return Config{
-		Identity: Identity{Cluster: [16]byte{1, 2, 3, 15: 9}, Shard: 7, Epoch: 3, Sequence: 42}, FirstLSN: 100, EndLSN: 250, EtcdRevision: 77,
+		Identity: Identity{Cluster: [16]byte{1, 2, 3, 15: 9}, Shard: "broker-a", Epoch: 3, Sequence: 42}, FirstLSN: 100, EndLSN: 250, EtcdRevision: 77,
 		Created: 1_700_000_000_000, Previous: 0xdeadbeef,
 	}
 }
@@ -169,7 +169,7 @@ func write(tb testing.TB, cfg Config, queues []modelQueue) ([]byte, Summary) {
 	}
 	for i := range queues {
 		q := &queues[i]
-		if err := w.Queue(q.Queue); err != nil {
+		if err := w.Queue(q.Queue, Compression(q.Ordinal%5)-1); err != nil {
 			tb.Fatal(err)
 		}
 		for j := range q.pieces {

@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -236,6 +237,9 @@ func (r *Reader) Decode(ref *BlockRef, b, dst []byte) (Block, error) {
 		return Block{}, fmt.Errorf("%w: %d of %d bytes of the block at %d", ErrTruncated, len(b), ref.Size, ref.Pos)
 	}
 	h, n, err := parseHeader(b, ref.Pos)
+	if errors.Is(err, ErrTruncated) { // nothing is missing: its length is wrong
+		err = corrupt(SectionBlock, ref.Pos, "a header that does not fit in %d bytes", len(b))
+	}
 	if err != nil {
 		return Block{}, err
 	}

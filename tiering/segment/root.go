@@ -19,7 +19,8 @@ type root struct {
 	bloomBlocks uint32
 }
 
-func (r *root) append(dst []byte) []byte {
+func (r *root) encode() []byte {
+	dst := make([]byte, 0, rootHeader+len(r.pages)*rootRowSize+len(r.keys)*keyRowSize+len(r.bloom)*4)
 	dst = append(dst, rootMagic...)
 	dst = le.AppendUint16(dst, formatVersion)
 	dst = le.AppendUint16(dst, 0)

@@ -15,7 +15,7 @@ const maxFaults = 100
 // Verify reads a whole segment and checks all of it: every crc, the index against the blocks, every message against its place, density per queue, tag hashes,
 // key index and filter against the messages, counts. It returns the first 100 faults, joined. Errors of the source end it.
 func Verify(ctx context.Context, r *Reader) error {
-	v := verifier{r: r, w: window{src: r.src, size: r.foot.keyPos}, raw: make([]byte, 0, MaxBlock)}
+	v := verifier{r: r, w: window{src: r.src, size: r.foot.keyPos}}
 	v.run(ctx)
 	return errors.Join(v.faults...)
 }
@@ -161,6 +161,9 @@ func (v *verifier) block(ctx context.Context, run *run, e *BlockRef) {
 	if err != nil {
 		v.fault(err)
 		return
+	}
+	if cap(v.raw) < e.Raw {
+		v.raw = make([]byte, e.Raw)
 	}
 	block, err := v.r.Decode(e, b, v.raw)
 	if err == nil && !e.Hole {

@@ -78,18 +78,24 @@ func NewWriter(out io.Writer, cfg Config) (*Writer, error) {
 	if cfg.BlockBytes < 1 || cfg.BlockBytes > MaxBlock || cfg.Level > 1 || cfg.FirstLSN > cfg.EndLSN {
 		return nil, invalid("blocks of %d bytes, level %d, LSNs [%d, %d)", cfg.BlockBytes, cfg.Level, cfg.FirstLSN, cfg.EndLSN)
 	}
+	if cfg.Shard == "" || len(cfg.Shard) > maxShardName {
+		return nil, invalid("shard %q", cfg.Shard)
+	}
 	w := &Writer{out: out, cfg: cfg, tag: cfg.tag()}
 	w.pages.init()
 	return w, nil
 }
 
-// Queue ends the queue before and begins another. One without messages and holes leaves no trace.
-func (w *Writer) Queue(q Queue) error {
+// Queue ends the queue before and begins another, whose blocks are compressed in the way of c. One without messages and holes leaves no trace.
+func (w *Writer) Queue(q Queue, c Compression) error {
 	if w.err != nil {
 		return w.err
 	}
 	if err := q.validate(); err != nil {
 		return w.fail(err)
+	}
+	if c < Uncompressed || c > maxLevel {
+		return w.fail(invalid("compression %d", c))
 	}
 	if w.open && q.Ordinal <= w.queue.Ordinal {
 		return w.fail(invalid("queue %d after %d", q.Ordinal, w.queue.Ordinal))
@@ -97,7 +103,7 @@ func (w *Writer) Queue(q Queue) error {
 	if err := w.endQueue(); err != nil {
 		return w.fail(err)
 	}
-	w.queue, w.open = q, true
+	w.queue, w.lz.level, w.open = q, c, true
 	return nil
 }
 
@@ -360,7 +366,7 @@ func (w *Writer) finish() error {
 	}
 	f.rootPos = w.pos
 	r := root{pages: w.pages.rows, keys: keyRows, bloom: bloom.crcs(), bloomBlocks: bloomBlocks(f.Keys)}
-	b := r.append(nil)
+	b := r.encode()
 	if len(b) > maxRoot {
 		return invalid("the index is too large: a root of %d bytes", len(b))
 	}
