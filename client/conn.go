@@ -25,7 +25,9 @@ const (
 	// writeTimeout ends a connection whose peer does not read.
 	writeTimeout = 30 * time.Second
 	// maxSilence is how long a server may send nothing while a request waits
-	// for its answer. Then the connection is given up when that request's time is up.
+	// for its answer, beyond what the request allows it. Then the connection is
+	// given up when that request's time is up; that its caller lost interest says
+	// nothing about the server.
 	maxSilence = 2500 * time.Millisecond
 )
 
@@ -72,9 +74,9 @@ func newConn(addr string, nc net.Conn, serve func(*conn, *remoting.Command)) *co
 	}
 }
 
-// roundTrip sends a request and waits for its response, whose memory belongs to
-// the caller.
-func (c *conn) roundTrip(ctx context.Context, cmd *remoting.Command) (*remoting.Command, error) {
+// roundTrip sends a request, which the server may hold for some time, and waits
+// for its response, whose memory belongs to the caller.
+func (c *conn) roundTrip(ctx context.Context, cmd *remoting.Command, hold time.Duration) (*remoting.Command, error) {
 	cl := &call{done: make(chan struct{})}
 	start := time.Now()
 	if err := c.enqueue(ctx, cmd, cl); err != nil {
@@ -87,7 +89,8 @@ func (c *conn) roundTrip(ctx context.Context, cmd *remoting.Command) (*remoting.
 		c.mu.Lock()
 		delete(c.pending, cmd.Opaque)
 		c.mu.Unlock()
-		if time.Since(start) > maxSilence && c.heard.Load() < start.UnixNano() {
+		timeIsUp := errors.Is(ctx.Err(), context.DeadlineExceeded)
+		if timeIsUp && time.Since(start) > hold+maxSilence && c.heard.Load() < start.UnixNano() {
 			c.fail(errSilent)
 		}
 		return nil, ctx.Err()

@@ -203,7 +203,13 @@ func (n *network) retire(c *conn) {
 // request sends a request to an address and returns the response. It bounds
 // the whole by the timeout. An error is an *Error, or ErrClosed.
 func (n *network) request(ctx context.Context, op, addr string, cmd *remoting.Command, timeout time.Duration) (*remoting.Command, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return n.requestHeld(ctx, op, addr, cmd, 0, timeout)
+}
+
+// requestHeld is request, of what the server may hold for some time before it
+// answers; the timeout bounds the rest.
+func (n *network) requestHeld(ctx context.Context, op, addr string, cmd *remoting.Command, hold, timeout time.Duration) (*remoting.Command, error) {
+	ctx, cancel := context.WithTimeout(ctx, hold+timeout)
 	defer cancel()
 	n.stamp(cmd)
 	for try := 0; ; try++ {
@@ -211,7 +217,7 @@ func (n *network) request(ctx context.Context, op, addr string, cmd *remoting.Co
 		if err != nil {
 			return nil, netError(op, addr, fmt.Errorf("%w: %w", errUnsent, err))
 		}
-		reply, err := c.roundTrip(ctx, cmd)
+		reply, err := c.roundTrip(ctx, cmd, hold)
 		if err != nil {
 			if try == 0 && errors.Is(err, errUnsent) && ctx.Err() == nil && !errors.Is(err, ErrInvalid) {
 				continue // the connection was stale

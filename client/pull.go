@@ -104,7 +104,7 @@ func (c *core) pull(ctx context.Context, addr string, p *pullRequest) (*pulled, 
 	}
 	cmd := remoting.Command{Code: remoting.ReqPullMessage}
 	h.AppendExt(&cmd)
-	reply, err := c.net.request(ctx, "pull", addr, &cmd, p.suspend+c.cfg.requestTimeout+5*time.Second)
+	reply, err := c.net.requestHeld(ctx, "pull", addr, &cmd, p.suspend, c.cfg.requestTimeout+5*time.Second)
 	if err != nil {
 		return nil, err
 	}
