@@ -152,9 +152,16 @@ func (a *Admin) UpdateTopic(ctx context.Context, t TopicConfig) error {
 	})
 }
 
-// DeleteTopic deletes a topic and its messages everywhere.
+// DeleteTopic deletes a topic and its messages everywhere. It is an ErrNotFound if there is no such topic.
 func (a *Admin) DeleteTopic(ctx context.Context, topic string) error {
-	err := a.onAll(ctx, func(addr string) error {
+	_, err := a.core.queryRoute(ctx, topic) // brokers say yes to the deletion of what they do not have
+	if errors.Is(err, ErrNoRoute) {
+		return fmt.Errorf("delete topic: %w", ErrNotFound)
+	}
+	if err != nil {
+		return err
+	}
+	err = a.onAll(ctx, func(addr string) error {
 		cmd := remoting.Command{Code: remoting.ReqDeleteTopicInBroker}
 		cmd.Ext.Add("topic", topic)
 		_, err := a.core.request(ctx, "delete topic", addr, &cmd)

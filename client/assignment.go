@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/varvemq/varve/internal/message"
 )
 
 // assignment is a queue that this member consumes: what was fetched of it, what
@@ -144,22 +142,20 @@ func (a *assignment) locate(ctx context.Context) error {
 // begin returns the group's progress, or where it is to begin without any.
 func (a *assignment) begin(ctx context.Context) (offset int64, known bool, err error) {
 	c := a.c
+	from := c.beginAt(a.sub.topic, a.queue)
 	if c.cfg.broadcasting {
 		if offset, ok := c.local.get(a.sub.topic, a.queue); ok {
 			return offset, true, nil
 		}
 	} else {
-		offset, err = c.core.committed(ctx, c.group, a.sub.topic, a.queue, true)
+		// With zero a broker would send a new group to the first message of a young topic, wherever it wants to begin.
+		offset, err = c.core.committed(ctx, c.group, a.sub.topic, a.queue, from.kind == atFirst)
 		if err == nil {
 			return offset, true, nil
 		}
 		if codeOf(err) != CodeQueryNotFound {
 			return 0, false, err
 		}
-	}
-	from := c.cfg.from
-	if message.IsRetryTopic(a.sub.topic) {
-		from = First()
 	}
 	offset, err = c.core.locate(ctx, a.sub.topic, a.queue, from)
 	return offset, false, err

@@ -33,6 +33,7 @@ type PushConsumer struct {
 	mu sync.Mutex
 	// All are guarded by mu.
 	subs      map[string]*subscription
+	views     map[string]view // by topic: what was there when it was looked for first
 	assigned  map[topicQueue]*assignment
 	releasing map[topicQueue]struct{}
 	started   bool
@@ -61,7 +62,7 @@ func NewPushConsumer(group string, handler Handler, opts ...Option) (*PushConsum
 	c := &PushConsumer{
 		cfg: &cfg.consumer, core: newCore(cfg), group: group, handler: handler,
 		jobs: make(chan job, cfg.consumer.bufferMessages), wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-		subs: make(map[string]*subscription), assigned: make(map[topicQueue]*assignment),
+		subs: make(map[string]*subscription), views: make(map[string]view), assigned: make(map[topicQueue]*assignment),
 		releasing: make(map[topicQueue]struct{}),
 	}
 	var turn atomic.Uint32
@@ -108,6 +109,7 @@ func (c *PushConsumer) Unsubscribe(topic string) error {
 		return fmt.Errorf("subscription to %s: %w", topic, ErrNotFound)
 	}
 	delete(c.subs, topic)
+	delete(c.views, topic)
 	c.requestRebalance()
 	return nil
 }

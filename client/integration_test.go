@@ -41,6 +41,8 @@ func TestIntegration(t *testing.T) {
 		{"Async", integrationAsync},
 		{"Push", integrationPush},
 		{"Rebalance", integrationRebalance},
+		{"ConsumeFrom", integrationConsumeFrom},
+		{"LateTopic", integrationLateTopic},
 		{"Orderly", integrationOrderly},
 		{"DeadLetter", integrationDeadLetter},
 		{"Broadcast", integrationBroadcast},
@@ -638,6 +640,9 @@ func integrationAdmin(e *env) {
 		_, err := e.admin.DescribeTopic(ctx, e.topic)
 		return errors.Is(err, client.ErrNoRoute)
 	})
+	if err := e.admin.DeleteTopic(ctx, e.topic); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("delete again: %v", err)
+	}
 }
 
 func integrationReset(e *env) {

@@ -94,8 +94,9 @@ func WithBroadcasting(offsetFile string) ConsumerOption {
 }
 
 // WithConsumeFrom sets where a group begins in a queue of which it has no
-// progress: [First], [Last] or [AtTime]. The default is Last. (A broker may
-// treat Last as First in a queue that still has all its messages; RocketMQ does.)
+// progress: [First], [Last] or [AtTime]. The default is Last. A queue that
+// appears while the consumer runs, with its topic or later, is consumed from
+// when the consumer began to look for the topic, so that none of its messages are left out.
 func WithConsumeFrom(p Position) ConsumerOption {
 	return forConsumer("WithConsumeFrom", func(c *config) { c.consumer.from = p })
 }

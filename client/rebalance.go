@@ -25,7 +25,8 @@ func (c *PushConsumer) rebalanceLoop(ctx, after context.Context) {
 		subs := maps.Clone(c.subs)
 		c.mu.Unlock()
 		for topic := range subs { // so that the topics' brokers are known
-			_, err := c.core.routes.get(ctx, topic)
+			r, err := c.core.routes.get(ctx, topic)
+			c.look(topic, r, err)
 			if err != nil && ctx.Err() == nil && !message.IsRetryTopic(topic) && !warned[topic] {
 				c.core.cfg.logger.Warn("topic has no route, asked for again until it has", "topic", topic, "error", err)
 			}

@@ -119,7 +119,13 @@ func TestCommands(t *testing.T) {
 	if len(consumed) != 3 || *consumed[0].Body != "one" || *consumed[2].Body != "three" {
 		t.Errorf("consumed %+v", consumed)
 	}
-	if groups := jsonLines[groupName](t, "", "group", "list", at); len(groups) != 1 || groups[0].Group != "billing" {
+	after := time.Now().Add(time.Hour).Format(time.RFC3339)
+	for _, from := range []string{"last", after} {
+		if got := jsonLines[messageRow](t, "", "consume", "orders", "--group", "from-"+from[:4], "--from", from, "--idle", "1s", at); len(got) != 0 {
+			t.Errorf("--from %s: consumed %+v", from, got)
+		}
+	}
+	if groups := jsonLines[groupName](t, "", "group", "list", at); len(groups) != 3 || groups[0].Group != "billing" {
 		t.Errorf("groups %+v", groups)
 	}
 	if committed := committedIn(t, at, 1); committed != 3 {
@@ -152,6 +158,9 @@ func TestCommands(t *testing.T) {
 	}
 	if topics := jsonLines[topicName](t, "", "topic", "list", at); len(topics) != 0 {
 		t.Errorf("topics %+v after the deletion", topics)
+	}
+	if code, _, stderr := runVarve(t, "", "topic", "delete", "orders", at); code != exitFailed || !strings.Contains(stderr, "topic orders: ") {
+		t.Errorf("delete it again: exit code %d: %s", code, stderr)
 	}
 }
 
