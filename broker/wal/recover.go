@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 )
 
 // recovery is what is known while the files are read, oldest first.
@@ -324,13 +325,8 @@ func (r *recovery) makeDurable(end Position, candidates []int64) error {
 		}
 	}
 	f := w.files[len(w.files)-1]
-	if k := len(w.files) - 2; k >= 0 && w.files[k].closed {
-		if err := rewrite(w.files[k], 0, pageSize); err != nil {
-			return err
-		}
-		if err := w.files[k].h.Sync(); err != nil {
-			return fmt.Errorf("sync %s: %w", w.files[k].name, err)
-		}
+	if err := r.keepClosed(); err != nil {
+		return err
 	}
 	if err := rewrite(f, 0, pageSize); err != nil {
 		return err
@@ -347,6 +343,24 @@ func (r *recovery) makeDurable(end Position, candidates []int64) error {
 	}
 	if err := f.h.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", f.name, err)
+	}
+	return nil
+}
+
+// keepClosed makes the newest close mark durable, wherever it stands: the process before may have written it and not synced
+// it. What sums up older files is in that file's sections, and trimming relies on them.
+func (r *recovery) keepClosed() error {
+	for _, f := range slices.Backward(r.w.files) {
+		if !f.closed {
+			continue
+		}
+		if err := rewrite(f, 0, pageSize); err != nil {
+			return err
+		}
+		if err := f.h.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", f.name, err)
+		}
+		return nil
 	}
 	return nil
 }
