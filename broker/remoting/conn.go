@@ -21,6 +21,8 @@ const (
 	maxSlowBytes = 32 << 20
 	// drainGrace bounds how long a shutdown waits for the answers of one connection's sends.
 	drainGrace = 5 * time.Second
+	// lingerGrace bounds how long a shutdown waits for a peer to take the end of its connection.
+	lingerGrace = time.Second
 	// deadlineGrain is how stale a connection's read deadline may be: setting it anew for each frame costs a lock in the runtime.
 	deadlineGrain = 5 * time.Second
 )
@@ -81,11 +83,16 @@ func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
 	stop()
 	c.wg.Wait()
 	c.dropPulls()
+	grace := closeGrace
 	if shutdown.Err() != nil {
 		c.drainSends()
+		grace = drainGrace
 	}
-	c.out.flushAndClose(closeGrace)
+	c.out.flushAndClose(grace)
 	writer.Wait()
+	if shutdown.Err() != nil {
+		linger(raw)
+	}
 	_ = nc.Close()
 }
 
@@ -125,6 +132,16 @@ func (c *conn) drainSends() {
 	for deadline := time.Now().Add(drainGrace); c.inFlight.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// linger ends our side of a connection and waits for the peer to end its own: closing a socket with requests in it that were never read resets
+// the connection, and what the peer has not yet received of our answers is gone.
+func linger(raw net.Conn) {
+	tc, ok := raw.(*net.TCPConn)
+	if !ok || tc.CloseWrite() != nil || tc.SetReadDeadline(time.Now().Add(lingerGrace)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, tc)
 }
 
 func (c *conn) readEnded(ctx context.Context, err error) {
