@@ -83,6 +83,7 @@ func TestCloseMarkOutlivesTrim(t *testing.T) {
 }
 
 func testCloseMarkOutlivesTrim(t *testing.T, fate vfs.Fate, files uint64) {
+	t.Helper()
 	fs := vfs.NewCrash(nil)
 	w, o, last := gatedWAL(t, fs, files)
 	asked := atMarkSync(fs, fate)
@@ -205,7 +206,7 @@ func TestRecoveryIsDurable(t *testing.T) {
 func fillFirstFile(t *testing.T, fs *vfs.Crash, w *WAL) {
 	t.Helper()
 	mark := int64(RecordSize([]Part{{Payload: make([]byte, stateHeader+tableEntry)}}))
-	room := func() int64 { return w.files[0].size - w.files[0].offset(Position(w.Stats().Next)) }
+	room := func() int64 { return w.files[0].size - w.files[0].offset(w.Stats().Next) }
 	for room() >= 2*mark {
 		if err := w.SettleLoss(t.Context()); err != nil {
 			t.Fatal(err)
