@@ -18,8 +18,8 @@ import (
 type ProxyPlan func(n int, r *http.Request) Fault
 
 // Proxy is an HTTP server on loopback that passes requests on to an S3 server and fails some of them: [Throttled] and [ServerError] answer without asking the server,
-// [LostAnswer] closes the connection instead of passing on the answer, [ResetBody] in the midst of it, [TruncateBody] ends it early (with a proper end where the
-// protocol has one), [FlipBit] flips a bit of what is sent to the server, or of its answer to a get.
+// [LostAnswer] closes the connection instead of passing on the answer, [ResetBody] in the midst of it, [TruncateBody] ends it early as if it were whole (both if its
+// length is known), [FlipBit] flips a bit of what is sent to the server, or of its answer to a get.
 type Proxy struct {
 	target string
 	client *http.Transport
@@ -91,10 +91,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case down:
 		panic(http.ErrAbortHandler) // net/http's way to close the connection
 	case fault == Throttled:
-		refuse(w, http.StatusServiceUnavailable, "SlowDown")
+		refuse(w, r, http.StatusServiceUnavailable, "SlowDown")
 		return
 	case fault == ServerError:
-		refuse(w, http.StatusInternalServerError, "InternalError")
+		refuse(w, r, http.StatusInternalServerError, "InternalError")
 		return
 	}
 	out := r.Clone(r.Context())
@@ -106,7 +106,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resp, err := p.client.RoundTrip(out)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			refuse(w, http.StatusBadGateway, "BadGateway")
+			refuse(w, r, http.StatusBadGateway, "BadGateway")
 		}
 		return
 	}
@@ -135,7 +135,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuse answers in S3's form.
-func refuse(w http.ResponseWriter, status int, code string) {
+func refuse(w http.ResponseWriter, r *http.Request, status int, code string) {
+	_, _ = io.Copy(io.Discard, r.Body) // else the client may see a reset before the answer
 	body := "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>" + code + "</Code><Message>injected</Message></Error>"
 	w.Header().Set("Content-Type", "application/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
