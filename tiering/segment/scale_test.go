@@ -237,6 +237,24 @@ func TestIncompressible(t *testing.T) {
 	}
 }
 
+// TestCompressAlone: what a block becomes does not depend on the blocks before it.
+func TestCompressAlone(t *testing.T) {
+	t.Parallel()
+	rng := seed(t)
+	var used compressor
+	for range 30 {
+		b := make([]byte, 1+rng.IntN(100_000))
+		text(rng, b)
+		noise(rng, b[:rng.IntN(len(b))])
+		used.level = Compression(rng.IntN(5))
+		fresh := compressor{level: used.level}
+		got, codec := used.compress(b)
+		if want, c := fresh.compress(b); c != codec || !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes, level %d: a used compressor differs from a fresh one", len(b), used.level)
+		}
+	}
+}
+
 // TestBloomRate: of absent keys about one in a hundred passes the filter, whatever its size.
 func TestBloomRate(t *testing.T) {
 	t.Parallel()
@@ -315,6 +333,8 @@ func BenchmarkWrite(b *testing.B) {
 	b.Run("text/no keys", func(b *testing.B) { benchWrite(b, KeysNone, Fast, text) })
 	b.Run("text/uncompressed", func(b *testing.B) { benchWrite(b, KeysAll, Uncompressed, text) })
 	b.Run("text/level 1", func(b *testing.B) { benchWrite(b, KeysAll, 1, text) })
+	b.Run("text/level 4", func(b *testing.B) { benchWrite(b, KeysAll, 4, text) })
+	b.Run("text/level 9", func(b *testing.B) { benchWrite(b, KeysAll, 9, text) })
 	b.Run("random", func(b *testing.B) { benchWrite(b, KeysAll, Fast, noise) })
 }
 
