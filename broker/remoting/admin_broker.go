@@ -25,6 +25,7 @@ func (s *Server) runtimeInfo(context.Context, *conn, *wire.Command) (*wire.Comma
 		"brokerVersion":     count(int64(wire.CurrentVersion)),
 		"brokerActive":      strconv.FormatBool(s.deps.Ready() == nil),
 		"bootTimestamp":     count(s.started.UnixMilli()),
+		"shardEpoch":        strconv.FormatUint(s.deps.Metadata.Own.Epoch(), 10),
 		"runtime":           runtimeText(now.Sub(s.started)),
 		"brokerRole":        "SYNC_MASTER",
 
@@ -71,6 +72,9 @@ func (s *Server) runtimeInfo(context.Context, *conn, *wire.Command) (*wire.Comma
 		"timerCongestNum":                 "0",
 		"timerEnqueueTps":                 "0.0",
 		"timerDequeueTps":                 "0.0",
+	}
+	if err := s.deps.Ready(); err != nil {
+		table["brokerInactiveReason"] = err.Error()
 	}
 	for _, pool := range []string{"send", "pull", "litePull", "query", "ack"} {
 		table[pool+"ThreadPoolQueueSize"] = "0"

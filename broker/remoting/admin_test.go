@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -240,6 +241,16 @@ func TestBrokerInformation(t *testing.T) {
 	table := decode[wire.KVTable](t, c.want(wire.RespSuccess, request(wire.ReqGetBrokerRuntimeInfo))).Table
 	if table["msgPutTotalTodayNow"] != "1" || table["brokerActive"] != "true" || len(strings.Fields(table["putTps"])) != 3 || len(strings.Fields(table["getTransferredTps"])) != 3 {
 		t.Errorf("runtime information %v", table)
+	}
+	if _, ok := table["brokerInactiveReason"]; ok || table["shardEpoch"] != fmt.Sprint(b.deps.Metadata.Own.Epoch()) {
+		t.Errorf("runtime information %v", table)
+	}
+	b.mu.Lock()
+	b.notOK = errors.New("no lease")
+	b.mu.Unlock()
+	table = decode[wire.KVTable](t, c.want(wire.RespSuccess, request(wire.ReqGetBrokerRuntimeInfo))).Table
+	if table["brokerActive"] != "false" || table["brokerInactiveReason"] != "no lease" {
+		t.Errorf("runtime information of a broker that is not ready %v", table)
 	}
 	cfg := string(c.want(wire.RespSuccess, request(wire.ReqGetBrokerConfig)).Body)
 	if !strings.Contains(cfg, "brokerName="+testShard+"\n") || !strings.Contains(cfg, "flushDiskType=SYNC_FLUSH\n") {

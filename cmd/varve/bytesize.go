@@ -87,3 +87,25 @@ func (b byteSize) String() string {
 	}
 	return fmt.Sprintf("%dB", int64(b))
 }
+
+// about writes the size for people: about three digits, in powers of 1024.
+func (b byteSize) about() string {
+	for _, u := range []byteUnit{{"TiB", tib}, {"GiB", gib}, {"MiB", mib}, {"KiB", kib}} {
+		if b < u.size {
+			continue
+		}
+		n, decimals := float64(b)/float64(u.size), 2
+		switch {
+		case n >= 100:
+			decimals = 0
+		case n >= 10:
+			decimals = 1
+		}
+		text := strconv.FormatFloat(n, 'f', decimals, 64)
+		if decimals > 0 {
+			text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+		}
+		return text + " " + u.name
+	}
+	return fmt.Sprintf("%d B", int64(b))
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,51 +29,70 @@ type statusRow struct{ broker, name, value string }
 func (r statusRow) cells() []string { return []string{r.broker, dash(r.name), dash(r.value)} }
 
 func newStatusCmd(s streams, conn *connection) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the brokers and what they say about themselves",
-		Args:  usageArgs(cobra.NoArgs),
+		Long: `Show the brokers and the most important of what they say about themselves.
+
+The numbers of messages are since the broker's start. With -o json each broker
+is a line with all that it says, by the names that RocketMQ uses.`,
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return conn.withAdmin(cmd.Context(), func(ctx context.Context, a *client.Admin) error {
 				brokers, err := a.Brokers(ctx)
 				if err != nil {
 					return err
 				}
-				p := newPrinter(s.out, conn.output, "BROKER", "NAME", "VALUE")
+				objects := make([]statusObject, 0, len(brokers))
 				var faults []error
 				for _, b := range brokers {
 					o := statusObject{Cluster: b.Cluster, Broker: b.Name, ID: b.ID, Addr: b.Addr}
-					status, err := a.BrokerStatus(ctx, b.Addr)
-					if err != nil {
+					if o.Status, err = a.BrokerStatus(ctx, b.Addr); err != nil {
 						faults = append(faults, fmt.Errorf("broker %s: %w", b.Name, err))
 						o.Error = err.Error()
 					}
-					o.Status = status
-					if err := printStatus(p, s, o); err != nil {
-						return err
-					}
+					objects = append(objects, o)
 				}
-				return errors.Join(append(faults, p.flush())...)
+				return errors.Join(append(faults, printStatus(s, conn.output, objects, all, time.Now()))...)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "everything that the brokers say")
+	return cmd
 }
 
-func printStatus(p *printer, s streams, o statusObject) error {
-	if p.json {
-		return writeJSONLine(s.out, o)
+func printStatus(s streams, output outputFlag, objects []statusObject, all bool, now time.Time) error {
+	switch {
+	case output.json():
+		for _, o := range objects {
+			if err := writeJSONLine(s.out, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	case all:
+		return printWholeStatus(newPrinter(s.out, output, "BROKER", "NAME", "VALUE"), objects)
+	default:
+		return printSummaries(s.out, objects, now)
 	}
-	rows := []statusRow{{o.Broker, "cluster", o.Cluster}, {o.Broker, "address", o.Addr}, {o.Broker, "id", fmt.Sprint(o.ID)}}
-	for _, name := range slices.Sorted(maps.Keys(o.Status)) {
-		rows = append(rows, statusRow{o.Broker, name, o.Status[name]})
-	}
-	if o.Error != "" {
-		rows = append(rows, statusRow{o.Broker, "error", o.Error})
-	}
-	for _, r := range rows {
-		if err := p.print(r); err != nil {
-			return err
+}
+
+// printWholeStatus prints every key of every broker.
+func printWholeStatus(p *printer, objects []statusObject) error {
+	for _, o := range objects {
+		rows := []statusRow{{o.Broker, "cluster", o.Cluster}, {o.Broker, "address", o.Addr}, {o.Broker, "id", fmt.Sprint(o.ID)}}
+		for _, name := range slices.Sorted(maps.Keys(o.Status)) {
+			rows = append(rows, statusRow{o.Broker, name, o.Status[name]})
+		}
+		if o.Error != "" {
+			rows = append(rows, statusRow{o.Broker, "error", o.Error})
+		}
+		for _, r := range rows {
+			if err := p.print(r); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return p.flush()
 }
