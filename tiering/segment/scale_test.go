@@ -92,7 +92,7 @@ func heap() uint64 {
 func TestManyQueues(t *testing.T) {
 	queues := 100_000
 	if testing.Short() || raceDetector {
-		queues = 10_000
+		queues = 5000
 	}
 	s := newStream(t, Queue{Topic: "topic", Incarnation: 5}, 4, 100, text)
 	out := &spool{memory{b: make([]byte, 0, 1100*queues)}}
@@ -173,7 +173,7 @@ func TestOneQueue(t *testing.T) {
 	}
 	want, raw := 64<<20, 0
 	if raceDetector {
-		want = 4 << 20
+		want = 2 << 20
 	}
 	for raw < want {
 		if err := w.Append(s.batch(t)); err != nil {
