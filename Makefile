@@ -119,6 +119,11 @@ conformance-mqadmin: build ## The administration tool, each of JAVA_VERSIONS
 conformance-go: build ## rocketmq-client-go, its release and its newest commit
 	@for v in go go-next; do echo "== rocketmq-client-go: $$v"; $(CONFORM) $$v; done
 
+.PHONY: client-apache
+client-apache: ## Varve's own Go client against Apache RocketMQ, which it starts and stops
+	$(call bounded,900) conformance/reference/with-apache.sh -- \
+	  go test -count=1 -timeout 9m -run '^TestIntegration$$' ./client
+
 ##@ Crashes
 
 .PHONY: powercut

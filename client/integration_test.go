@@ -175,6 +175,25 @@ func (e *env) readAll(opts ...client.ReadOption) []*client.MessageExt {
 	return out
 }
 
+// awaitVisible waits until the topic shows that many messages. Varve's does so before it answers a send, RocketMQ's a moment later.
+func (e *env) awaitVisible(n int64) {
+	e.t.Helper()
+	if os.Getenv("VARVE_TEST_NAMESRV") == "" {
+		return
+	}
+	e.eventually(30*time.Second, fmt.Sprintf("%d messages", n), func() bool {
+		info, err := e.admin.DescribeTopic(e.t.Context(), e.topic)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		sum := int64(0)
+		for _, q := range info.Queues {
+			sum += q.Messages()
+		}
+		return sum >= n
+	})
+}
+
 func integrationSend(e *env) {
 	t := e.t
 	e.create(2)
@@ -228,6 +247,7 @@ func integrationAutoCreate(e *env) {
 		}
 	}
 	e.awaitTopic()
+	e.awaitVisible(3)
 	if ms := e.readAll(); len(ms) != 3 {
 		t.Errorf("%d messages", len(ms))
 	}
@@ -241,6 +261,7 @@ func integrationCompression(e *env) {
 	if _, err := p.Send(t.Context(), &client.Message{Topic: e.topic, Body: body}); err != nil {
 		t.Fatal(err)
 	}
+	e.awaitVisible(1)
 	if ms := e.readAll(); len(ms) != 1 || !slices.Equal(ms[0].Body, body) {
 		t.Errorf("%d messages", len(ms))
 	}
@@ -278,6 +299,7 @@ func integrationAsync(e *env) {
 	if bad.Load() != 0 || good.Load() != n {
 		t.Fatalf("%d good, %d bad", good.Load(), bad.Load())
 	}
+	e.awaitVisible(n)
 	ms := e.readAll()
 	if len(ms) != n {
 		t.Fatalf("%d messages", len(ms))

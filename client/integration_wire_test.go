@@ -32,6 +32,7 @@ func integrationWire(e *env) {
 			if _, err := p.SendBatch(t.Context(), ms); err != nil {
 				t.Fatal(err)
 			}
+			e.awaitVisible(3)
 			got := e.readAll()
 			if len(got) != 3 || string(got[2].Body) != "2" || got[2].Tag != ms[1].Tag || got[2].Offset != 2 {
 				t.Errorf("%+v", got)
