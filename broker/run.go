@@ -29,6 +29,9 @@ import (
 // reachTimeout bounds each step of a start that talks to etcd or to the object store over the network.
 const reachTimeout = 30 * time.Second
 
+// leaseSlack is what etcd may take to end a lease that is over.
+const leaseSlack = 2 * time.Second
+
 // shutdownTimeout bounds each step of an orderly shutdown that needs etcd.
 const shutdownTimeout = 5 * time.Second
 
@@ -242,7 +245,7 @@ func (b *broker) acquire(ctx context.Context) error {
 	b.id = b.cfg.ShardName + "@" + walID
 	accept := b.cfg.AcceptTailLoss == "all" || b.cfg.AcceptTailLoss == b.cfg.ShardName
 	own, err := b.store.AcquireShard(ctx, metadata.ShardClaim{
-		Shard: b.cfg.ShardName, Broker: b.id, WALUUID: walID, LeaseTTL: b.cfg.LeaseTTL,
+		Shard: b.cfg.ShardName, Broker: b.id, WALUUID: walID, LeaseTTL: b.cfg.LeaseTTL, Wait: b.cfg.LeaseTTL + b.cfg.LeaseTTL/metadata.LeaseMargin + leaseSlack,
 		AcceptTailLoss: accept, AdvertisedAddr: addr.String(), LeaseExempt: len(b.cfg.Etcd) == 0,
 	})
 	if errors.Is(err, metadata.ErrTailDirty) {

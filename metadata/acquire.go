@@ -34,7 +34,8 @@ func (s *Store) ListShards() []*Shard { return s.shards.list() }
 // WatchShards is [Store.WatchTopics] for shards.
 func (s *Store) WatchShards(fn func(ShardEvent)) (stop func()) { return s.shardSubs.add(fn) }
 
-// AcquireShard takes the ownership of a shard under the next epoch. It returns [ErrShardOwned] while another process holds the shard under a lease, and
+// AcquireShard takes the ownership of a shard under the next epoch. It returns [ErrShardOwned] while another process holds the shard under a lease, after
+// having waited as the claim says, and
 // [ErrTailDirty] if the shard's tail is in another WAL and its loss was not accepted. docs/format/metadata.md states the rules.
 func (s *Store) AcquireShard(ctx context.Context, claim ShardClaim) (*Ownership, error) {
 	if err := claim.Validate(); err != nil {
@@ -56,7 +57,7 @@ func (s *Store) AcquireShard(ctx context.Context, claim ShardClaim) (*Ownership,
 	if err := s.join(ctx, claim); err != nil {
 		return nil, fmt.Errorf("acquire shard %s: %w", claim.Shard, err)
 	}
-	o, err := s.claim(ctx, claim)
+	o, err := s.claimWaiting(ctx, claim)
 	if err != nil {
 		if s.countOwned() == 0 {
 			err = errors.Join(err, s.leave(ctx))
@@ -116,6 +117,30 @@ func (s *Store) leave(ctx context.Context) error {
 		return fmt.Errorf("revoke lease: %w", err)
 	}
 	return nil
+}
+
+// claimPause is the time between two attempts to take a shard whose last owner's lease may end.
+const claimPause = 200 * time.Millisecond
+
+// claimWaiting claims again and again while the only thing in the way is a lease that may be a dead owner's. It asks rather than watches: it is one key, at a start.
+func (s *Store) claimWaiting(ctx context.Context, claim ShardClaim) (*Ownership, error) {
+	begin, told := s.cfg.Clock(), false
+	for {
+		o, err := s.claim(ctx, claim)
+		var a *aliveError
+		if !errors.As(err, &a) || !a.grantable || s.cfg.Clock()-begin >= claim.Wait {
+			return o, err
+		}
+		if !told {
+			told = true
+			s.log.Info("waiting for the lease of the shard's last owner to end", "shard", claim.Shard, "owner", a.owner, "at_most", claim.Wait)
+		}
+		select {
+		case <-time.After(claimPause):
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		}
+	}
 }
 
 // claim makes the transaction that takes a shard.
@@ -195,14 +220,33 @@ func (s *Store) readClaim(ctx context.Context, claim ShardClaim, p *plan) (prev 
 	return prev, live, broker, err
 }
 
+// aliveError is an [ErrShardOwned] because of a lease. Grantable says that nothing else is in the way.
+type aliveError struct {
+	owner, text string
+	grantable   bool
+}
+
+func (e *aliveError) Error() string { return e.text + ": " + ErrShardOwned.Error() }
+
+func (e *aliveError) Unwrap() error { return ErrShardOwned }
+
 // judge decides a claim by the rules of docs/format/metadata.md. lossy says that a dirty tail is given up.
 func judge(claim ShardClaim, prev *Shard, live *liveValue, broker *brokerValue) (lossy bool, err error) {
+	lossy, err = judgeTail(claim, prev)
+	if claim.LeaseExempt {
+		return lossy, err
+	}
 	if live != nil && (live.Owner != claim.Broker || live.WALUUID != claim.WALUUID) {
-		return false, fmt.Errorf("broker %s with WAL %s is alive: %w", live.Owner, live.WALUUID, ErrShardOwned)
+		return false, &aliveError{live.Owner, fmt.Sprintf("broker %s with WAL %s is alive", live.Owner, live.WALUUID), err == nil}
 	}
 	if broker != nil && broker.WALUUID != claim.WALUUID {
-		return false, fmt.Errorf("broker id %s is in use with WAL %s: %w", broker.ID, broker.WALUUID, ErrShardOwned)
+		return false, &aliveError{broker.ID, fmt.Sprintf("broker id %s is in use with WAL %s", broker.ID, broker.WALUUID), err == nil}
 	}
+	return lossy, err
+}
+
+// judgeTail decides whether the claimant has the shard's tail, or may do without.
+func judgeTail(claim ShardClaim, prev *Shard) (lossy bool, err error) {
 	if prev == nil || prev.WALUUID == claim.WALUUID || prev.Tail == TailClean {
 		return false, nil
 	}

@@ -53,9 +53,12 @@ type ShardClaim struct {
 	LeaseTTL time.Duration
 	// AcceptTailLoss takes a shard whose unsealed tail is in another WAL: what is only there is lost.
 	AcceptTailLoss bool
+	// Wait is how long to wait for the lease of an owner that seems to live, if the claim could be granted without it. Default: not at all.
+	Wait time.Duration
 	// AdvertisedAddr is the host:port clients reach the shard at.
 	AdvertisedAddr string
-	// LeaseExempt makes the ownership valid without keep-alives, until it is seen to be lost: for the embedded etcd, which no other broker can reach.
+	// LeaseExempt makes the ownership valid without keep-alives, until it is seen to be lost, and passes over the leases of others, who are
+	// dead: for the embedded etcd, which no other broker can reach, and whose leases live as long again after each start.
 	LeaseExempt bool
 }
 
@@ -69,6 +72,9 @@ func (c ShardClaim) Validate() error {
 	}
 	if c.LeaseTTL < 0 {
 		faults = append(faults, fmt.Sprintf("lease_ttl: %v is negative", c.LeaseTTL))
+	}
+	if c.Wait < 0 {
+		faults = append(faults, fmt.Sprintf("wait: %v is negative", c.Wait))
 	}
 	return joinFaults("claim of shard "+c.Shard, faults)
 }

@@ -360,6 +360,64 @@ func TestLeaseExpires(t *testing.T) {
 	})
 }
 
+// TestClaimWaits: a claim waits for the lease of a dead owner to end, not for ever for that of a live one, and not at all if it would be refused all the same.
+func TestClaimWaits(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
+		f := newFaultKV(kv, 1)
+		var logs logBuffer
+		s0, s1 := newStore(t, f, StoreConfig{}), newStore(t, kv, StoreConfig{Logger: logs.logger()})
+		c := claimOf("s0", "b0", "w0")
+		c.LeaseTTL = time.Second
+		a := acquireShard(t, s0, c)
+		take := claimOf("s0", "b1", "w1")
+		take.Wait = time.Hour
+		if _, err := s1.AcquireShard(t.Context(), take); !errors.Is(err, ErrShardOwned) {
+			t.Fatal(err) // at once: its tail is dirty
+		}
+		take.AcceptTailLoss, take.Wait = true, 3*time.Second
+		begin := time.Now()
+		if _, err := s1.AcquireShard(t.Context(), take); !errors.Is(err, ErrShardOwned) || time.Since(begin) < take.Wait {
+			t.Fatalf("after %v: %v", time.Since(begin), err)
+		}
+		if !a.Valid(BootClock()) {
+			t.Fatal("the owner is not valid any more")
+		}
+		f.down.Store(true)
+		take.Wait = 20 * time.Second
+		b, err := s1.AcquireShard(t.Context(), take)
+		if err != nil || a.Valid(BootClock()) {
+			t.Fatal(err, "or two owners")
+		}
+		if !b.TailLost() || b.Epoch() != 2 {
+			t.Fatal(b.TailLost(), b.Epoch())
+		}
+		if n := logs.count("waiting for the lease"); n != 2 {
+			t.Errorf("%d lines for two waits", n)
+		}
+	})
+}
+
+// TestExemptClaim: who has etcd for itself passes over the leases of processes that are dead.
+func TestExemptClaim(t *testing.T) {
+	t.Parallel()
+	onAll(t, func(t *testing.T, kv KV) { //nolint:thelper // a case, not a helper: its own lines matter
+		s0, s1 := newStore(t, kv, StoreConfig{}), newStore(t, kv, StoreConfig{})
+		a := acquireShard(t, s0, claimOf("s0", "b0", "w0"))
+		c := claimOf("s0", "b1", "w1")
+		c.LeaseExempt = true
+		if _, err := s1.AcquireShard(t.Context(), c); !errors.Is(err, ErrTailDirty) {
+			t.Fatal(err)
+		}
+		c.AcceptTailLoss = true
+		b := acquireShard(t, s1, c)
+		if n, _ := b.Losses(); n != 1 || b.Epoch() != 2 {
+			t.Fatal(n, b.Epoch())
+		}
+		<-a.Lost()
+	})
+}
+
 // TestLeaseRevives: an owner whose lease ended while nobody took the shard becomes valid again under the same epoch.
 func TestLeaseRevives(t *testing.T) {
 	t.Parallel()
