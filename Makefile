@@ -133,6 +133,10 @@ powercut: ## Build bin/varve-powercut: writes stay in the process until they are
 # Tests that kill real brokers: docs/testing.md. They build the broker themselves, both ways.
 CRASH = $(call bounded,3600) go test -count=1 -v -timeout 55m ./broker/crashtest
 
+.PHONY: long
+long: ## The long forms of the tests: outages of 20 and 45 s, thousands of crashes; about half an hour
+	VARVE_LONG=1 $(call bounded,3600) go test -count=1 -timeout 58m ./broker ./broker/queue ./broker/timer ./broker/wal
+
 .PHONY: crash crash-long order-long
 crash: ## kill -9 a broker under load, KILLS (10) times in every mode
 	VARVE_CRASH_KILLS=$(KILLS) $(CRASH) -run 'TestKill|TestStop|TestVisible|TestLinearizable'
