@@ -95,17 +95,7 @@ func (b *broker) skipLostTails(ctx context.Context) error {
 	if losses == 0 {
 		return nil
 	}
-	var old []*queue.Queue
-	for _, t := range b.store.ListTopics() {
-		if t.Shard != b.own.Shard() {
-			continue
-		}
-		for i := range t.Queues() {
-			if ordinal, ok := t.Ordinal(i); ok && ordinal < below {
-				old = append(old, b.queues.Queue(ordinal))
-			}
-		}
-	}
+	old := b.shardQueues(below)
 	if b.own.TailLost() {
 		b.log.Warn("the shard's tail is given up: its queues continue at higher offsets", "queues", len(old), "offset", uint64(losses)*lossStep)
 	}
@@ -115,28 +105,34 @@ func (b *broker) skipLostTails(ctx context.Context) error {
 	return nil
 }
 
-// skipAfterLoss moves the queues of async topics to a safely higher offset if the machine may have lost what they had acknowledged.
+// skipAfterLoss moves all queues of the shard to a safely higher offset if the machine may have lost what mode async had shown: which of them were in that mode
+// when it happened nobody knows any more.
 func (b *broker) skipAfterLoss(ctx context.Context) error {
 	if !b.queues.Recovery().MachineLost {
 		return nil
 	}
-	var async []*queue.Queue
-	for _, t := range b.store.ListTopics() {
-		if t.Flush == metadata.FlushAsync || (t.Flush == "" && b.cfg.Flush == metadata.FlushAsync) {
-			for i := range t.Queues() {
-				if ordinal, ok := t.Ordinal(i); ok {
-					async = append(async, b.queues.Queue(ordinal))
-				}
-			}
-		}
-	}
-	if len(async) > 0 {
-		b.log.Warn("the machine went down with asynchronous data not yet on disk: the queues of async topics continue at higher offsets", "queues", len(async))
-	}
-	if err := b.queues.SkipAfterLoss(ctx, async); err != nil {
+	all := b.shardQueues(metadata.MaxOrdinal + 1)
+	b.log.Warn("the machine went down with asynchronous data not yet on disk: all queues continue at higher offsets", "queues", len(all))
+	if err := b.queues.SkipAfterLoss(ctx, all); err != nil {
 		return fmt.Errorf("skip offsets after the loss of asynchronous data: %w", err)
 	}
 	return nil
+}
+
+// shardQueues returns the queues of the shard's topics with ordinals below a bound.
+func (b *broker) shardQueues(below uint32) []*queue.Queue {
+	var all []*queue.Queue
+	for _, t := range b.store.ListTopics() {
+		if t.Shard != b.own.Shard() {
+			continue
+		}
+		for i := range t.Queues() {
+			if ordinal, ok := t.Ordinal(i); ok && ordinal < below {
+				all = append(all, b.queues.Queue(ordinal))
+			}
+		}
+	}
+	return all
 }
 
 func (b *broker) newFrontEnd() error {

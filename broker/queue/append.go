@@ -30,7 +30,7 @@ func (l *Log) Append(ctx context.Context, op *Op) error {
 		return err
 	}
 	size := wal.RecordSize(op.parts)
-	if err := l.w().Reserve(ctx, size, op.Internal); err != nil {
+	if err := op.reserve(ctx, size); err != nil {
 		return fmt.Errorf("queue: append: %w", err)
 	}
 	messages := op.count()
@@ -48,6 +48,14 @@ func (l *Log) Append(ctx context.Context, op *Op) error {
 	l.stats.appended.Add(messages)
 	l.stats.appendedBytes.Add(uint64(size))
 	return nil
+}
+
+func (op *Op) reserve(ctx context.Context, size int) error {
+	w := op.locked[0].log.w()
+	if op.beyond {
+		return w.ReserveBeyond(ctx, size)
+	}
+	return w.Reserve(ctx, size, op.Internal)
 }
 
 // AppendWait is Append, and waits for Done, whose error it returns; op.Done is not called. If ctx ends first its error is

@@ -44,6 +44,7 @@ type Op struct {
 	keys   []uint32 // upper halves of key hashes
 	locked []*Queue // distinct, by ordinal
 	skips  []skip   // declared holes
+	beyond bool     // the WAL's limit does not bound it
 }
 
 // skip is a part of an operation: the queue continues count offsets later.

@@ -447,6 +447,7 @@ func TestMixedModes(t *testing.T) {
 	l := openLog(t, cfg)
 	q, free := l.Queue(1), l.Queue(2)
 	put(t, l, q, true, msg("T", 0, 8))
+	put(t, l, l.Queue(4), false, msg("T", 0, 8)) // the first of mode async waits for a sync
 	eventually(t, "the WAL is at rest", func() bool { return l.WAL().Stats().Spares > 0 })
 	time.Sleep(10 * time.Millisecond)
 	writes := g.hold(vfs.OpWrite)
@@ -498,7 +499,7 @@ func TestSkipAfterLoss(t *testing.T) {
 	cfg.WAL.SyncBytes = 64 << 10
 	l := openLog(t, cfg)
 	q := l.Queue(1)
-	put(t, l, q, true, msg("T", 0, 8), msg("T", 1, 8))
+	put(t, l, q, false, msg("T", 0, 8), msg("T", 1, 8))
 	fs := cfg.WAL.FS.(*vfs.Crash).Kill()
 	_ = l.Close()
 	cfg.WAL.FS, cfg.WAL.BootID = fs, "another"
@@ -566,5 +567,92 @@ func TestKeyQueryIsBoundedInBytes(t *testing.T) {
 	}
 	if _, n, err := l.ByKey(t.Context(), KeyQuery{Topic: "T", Key: "same", MaxBytes: 3 * len(one)}, nil); err != nil || n != 3 {
 		t.Fatalf("%d messages, %v", n, err)
+	}
+}
+
+// TestSkipTo: queues go on at the offset, however far away, those that are there already stay, and a repetition changes nothing.
+func TestSkipTo(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(vfs.NewCrash(nil))
+	l := openLog(t, cfg)
+	put(t, l, l.Queue(1), true, msg("T", 0, 8))
+	next := uint64(0)
+	for _, losses := range []uint64{1, 2, 5, 31} {
+		end := losses << 30
+		for range 2 {
+			if err := l.SkipTo(t.Context(), []*Queue{l.Queue(1), l.Queue(2)}, end); err != nil {
+				t.Fatal(err)
+			}
+			if a, b := l.Queue(1).Max(), l.Queue(2).Max(); a != end || b != end {
+				t.Fatalf("%d losses: %d, %d", losses, a, b)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = openLog(t, cfg)
+		}
+		for range 2 {
+			next++
+			put(t, l, l.Queue(1), true, msg("T", next, 8))
+			fillFiles(t, l, l.Queue(3), closedFiles(l)+1)
+		}
+		if got := readAll(t, l, l.Queue(1), end); len(got) != 2 || idOf(got[0]) != next-1 || got[0].QueueOffset() != int64(end) {
+			t.Fatalf("%d losses: %d messages", losses, len(got))
+		}
+	}
+	var ids []uint64
+	for off, end := uint64(0), l.Queue(1).Max(); off < end; {
+		b, res, err := l.Read(t.Context(), l.Queue(1), ReadRequest{Offset: off}, nil)
+		if err != nil || res.Next <= off {
+			t.Fatal(off, res, err)
+		}
+		for _, v := range views(t, b) {
+			ids = append(ids, idOf(v))
+		}
+		off = res.Next
+	}
+	if want := []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8}; !slices.Equal(ids, want) {
+		t.Fatal(ids)
+	}
+}
+
+// TestSkipWhenFull: a log at its limit can still be told where its queues go on.
+func TestSkipWhenFull(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(vfs.NewCrash(nil))
+	cfg.WAL.Limit = 1 << 20
+	l := openLog(t, cfg)
+	q := l.Queue(1)
+	for size := 8000; size > 0; {
+		b := Batch{Queue: q, Messages: msg("T", 0, size), Count: 1}
+		switch err := l.AppendWait(t.Context(), &Op{Batches: []Batch{b}, Internal: true}); {
+		case errors.Is(err, wal.ErrFull):
+			size /= 2
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+	fs := cfg.WAL.FS.(*vfs.Crash).Kill()
+	_ = l.Close()
+	cfg.WAL.FS, cfg.WAL.BootID = fs, "another"
+	l = openLog(t, cfg)
+	if !l.Recovery().MachineLost {
+		t.Fatalf("%+v", l.Recovery())
+	}
+	end := l.Queue(1).Max()
+	if err := l.SkipAfterLoss(t.Context(), []*Queue{l.Queue(1), l.Queue(2)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SkipTo(t.Context(), []*Queue{l.Queue(1)}, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Queue(1).Max(); got != 1<<30 || end == 0 {
+		t.Fatal(got, end)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l = openLog(t, cfg); l.Queue(1).Max() != 1<<30 || l.Recovery().MachineLost {
+		t.Fatalf("%d, %+v", l.Queue(1).Max(), l.Recovery())
 	}
 }

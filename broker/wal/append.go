@@ -17,6 +17,7 @@ type group struct {
 	records uint64
 	written bool // somebody waits for Written
 	durable bool // somebody waits for Durable, or asks for a sync
+	first   bool // its mark has to be durable before anything is delivered at Written
 }
 
 // run is a contiguous piece of a chunk for one file.
@@ -67,6 +68,28 @@ func (w *WAL) Reserve(ctx context.Context, n int, internal bool) error {
 	})
 }
 
+// ReserveBeyond is Reserve for what a start has to write before it can serve: the limit does not bound it, nor does the margin that is kept on a full disk.
+func (w *WAL) ReserveBeyond(ctx context.Context, n int) error {
+	if n > w.cfg.MaxRecord {
+		return fmt.Errorf("record of %d bytes: %w", n, ErrTooLarge)
+	}
+	return w.room.reserve(ctx, int64(n), func(int64) error { return nil })
+}
+
+// Rotate lets the next record be in another file than all before.
+func (w *WAL) Rotate() error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing {
+		return ErrClosed
+	}
+	w.rotateLocked()
+	return nil
+}
+
 // Unreserve gives back n bytes of a reservation that no Append has used.
 func (w *WAL) Unreserve(n int) { w.room.unreserve(int64(n)) }
 
@@ -92,6 +115,9 @@ func (w *WAL) Append(shard uint32, parts []Part, notify Stage, waiter Waiter) (A
 		w.mu.Unlock()
 		w.Unreserve(n)
 		return Appended{}, err
+	}
+	if notify == Written && !w.async {
+		w.asyncLocked()
 	}
 	s := w.shardLocked(shard)
 	f := w.files[len(w.files)-1]
@@ -162,7 +188,7 @@ func (w *WAL) chunkLocked(pos Position, n int) *chunk {
 func (w *WAL) tableLocked() []byte { return w.stateLocked().put()[stateHeader:] }
 
 func (w *WAL) stateLocked() state {
-	return state{boot: w.boot, asyncCap: w.asyncCap, lost: w.lost, shards: w.shards}
+	return state{boot: w.boot, asyncCap: w.asyncCap, lost: w.lost, async: w.async, shards: w.shards}
 }
 
 // markLocked appends a mark, and has it synced.
@@ -177,6 +203,14 @@ func (w *WAL) markLocked(kind markKind) {
 	w.markEnd = Position(w.next.Load())
 	w.cur.durable = true
 	w.wakeLocked()
+}
+
+// asyncLocked marks that records are going to be delivered that the disk may not have: a start after a power cut has to know that, whatever becomes of them.
+// (A record delivered at both stages tells its waiter itself when it is safe to rely on.)
+func (w *WAL) asyncLocked() {
+	w.async = true
+	w.markLocked(markAsync)
+	w.cur.first = true
 }
 
 // rotateLocked plans the next file, and puts the mark that it begins with.

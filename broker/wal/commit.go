@@ -55,6 +55,7 @@ func (w *WAL) closeMark() bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.async = false
 	w.markLocked(markClose)
 	return true
 }
@@ -76,6 +77,9 @@ func (w *WAL) commit(g *group) {
 		} else if !g.durable && ahead > w.cfg.SyncBytes {
 			kick(w.syncKick)
 		}
+	}
+	if err == nil && g.first {
+		err = w.syncWritten()
 	}
 	if err == nil && g.durable {
 		if g.written {

@@ -24,6 +24,9 @@ func TestPoison(t *testing.T) {
 		c.OnFatal = func(err error) { fatal <- err }
 		w := mustOpen(t, c)
 		mustAdd(t, w, 1, 100, Durable)
+		for w.Stats().Spares == 0 { // it is not what shall fail
+			time.Sleep(time.Millisecond)
+		}
 		var failed atomic.Bool
 		fs.SetHook(func(op vfs.Op) vfs.Fate {
 			if op.Kind == kind && strings.HasSuffix(op.Name, ".tmp") && failed.CompareAndSwap(false, true) {

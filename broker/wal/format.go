@@ -279,6 +279,7 @@ const (
 	markIdle  markKind = 3
 	markClose markKind = 4 // the last record of an orderly close
 	markLoss  markKind = 5 // the owner has settled the loss of a machine
+	markAsync markKind = 6 // records are delivered at Written from here on
 )
 
 // state is what every mark carries, as the payload of its only part.
@@ -286,6 +287,7 @@ type state struct {
 	boot     [bootSize]byte // of the machine, zero: unknown
 	asyncCap int64          // bytes that may be delivered at Written ahead of what is durable
 	lost     bool           // a machine was lost and the owner has not settled it
+	async    bool           // records may have been delivered at Written since the last orderly close or settled loss
 	shards   map[uint32]*shardState
 }
 
@@ -298,6 +300,9 @@ func (st state) put() []byte {
 	le.PutUint64(b[16:], uint64(st.asyncCap))
 	if st.lost {
 		b[24] = 1
+	}
+	if !st.async {
+		b[25] = 1
 	}
 	ids := make([]uint32, 0, len(st.shards))
 	for id := range st.shards {
@@ -318,10 +323,10 @@ func (s *shardState) put(b []byte) []byte {
 
 func parseState(b []byte) (state, bool) {
 	le := binary.LittleEndian
-	if len(b) < stateHeader || b[24] > 1 || !isZero(b[25:stateHeader]) {
+	if len(b) < stateHeader || b[24] > 1 || b[25] > 1 || !isZero(b[26:stateHeader]) {
 		return state{}, false
 	}
-	st := state{asyncCap: int64(le.Uint64(b[16:])), lost: b[24] == 1}
+	st := state{asyncCap: int64(le.Uint64(b[16:])), lost: b[24] == 1, async: b[25] == 0}
 	copy(st.boot[:], b)
 	var ok bool
 	st.shards, ok = parseTable(b[stateHeader:])

@@ -239,7 +239,7 @@ func (r *recovery) scan(f *logFile, sc *scanner) (off int64, err error) {
 func (r *recovery) mark(f *logFile, off int64, p Part) error {
 	st, ok := parseState(p.Payload)
 	kind := markKind(p.Codec)
-	if !ok || kind < markFile || kind > markLoss || (kind == markFile) != (off == pageSize) {
+	if !ok || kind < markFile || kind > markAsync || (kind == markFile) != (off == pageSize) {
 		return corrupt(f.name, off+recordHeader, "bad mark")
 	}
 	for id, s := range r.shards {
@@ -303,7 +303,7 @@ func (r *recovery) newest(f *logFile) (end Position, candidates []int64, err err
 	}
 	w := r.w
 	w.found.Unclean = r.last != markClose
-	w.found.MachineLost = r.state.lost || (w.found.Unclean && (w.boot == [bootSize]byte{} || r.state.boot != w.boot))
+	w.found.MachineLost = r.state.lost || (w.found.Unclean && r.state.async && (w.boot == [bootSize]byte{} || r.state.boot != w.boot))
 	if w.found.MachineLost {
 		w.found.AsyncCap = r.state.asyncCap
 	}
@@ -385,7 +385,7 @@ func (r *recovery) adopt(end Position) {
 	w := r.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.shards, w.lost = r.shards, w.found.MachineLost
+	w.shards, w.lost, w.async = r.shards, w.found.MachineLost, r.state.async
 	if w.lost {
 		w.asyncCap = max(w.asyncCap, r.state.asyncCap)
 	}

@@ -19,7 +19,7 @@ func TestCutOffStaysAway(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewCrash(nil)
 	w := mustOpen(t, testConfig(fs, nil))
-	mustAdd(t, w, 0, 100, Durable)
+	mustAdd(t, w, 0, 100, Written) // the first waits for the mark before it
 	torn := mustAdd(t, w, 1, 6000, Written)
 	whole := mustAdd(t, w, 2, 1000, Written)
 	next := fs.Kill()
@@ -89,6 +89,10 @@ func TestOneSyncAtATime(t *testing.T) {
 	w := mustOpen(t, c)
 	for w.Stats().Spares == 0 {
 		time.Sleep(time.Millisecond)
+	}
+	mustAdd(t, w, 0, 100, Written) // the first waits for the mark before it
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	durable := w.Stats().Durable
 	fs.armed.Store(true)

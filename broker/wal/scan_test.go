@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
@@ -129,7 +130,7 @@ func TestFormatPage(t *testing.T) {
 		"shard entry": tableEntry, "data record": typeData, "mark": typeMark, "batch part": int(PartBatch),
 		"operation part": int(PartOperation), "state part": int(partState), "mark of a file": int(markFile),
 		"mark of a start": int(markOpen), "mark of an idle log": int(markIdle), "mark of a close": int(markClose),
-		"mark of a settled loss": int(markLoss),
+		"mark of a settled loss": int(markLoss), "mark of mode async": int(markAsync),
 	} {
 		m := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(name) + ` \| (\d+) \|$`).FindStringSubmatch(page)
 		if m == nil {
@@ -355,25 +356,39 @@ func TestMachineLost(t *testing.T) {
 		_ = w.Close()
 	}
 	w, _ := open("a")
+	mustAdd(t, w, 0, 10, Durable)
+	mustAdd(t, w, 1, 10, Written|Durable)
 	crash(w)
-	w, r := open("a")
+	w, r := open("b")
+	if !r.Unclean || r.MachineLost {
+		t.Errorf("another boot, and nothing was delivered at Written: %+v", r)
+	}
+	mustAdd(t, w, 2, 10, Written)
+	crash(w)
+	w, r = open("b")
 	if !r.Unclean || r.MachineLost {
 		t.Errorf("killed: %+v", r)
 	}
+	mustAdd(t, w, 3, 10, Durable) // no more at Written
 	crash(w)
 	w, r = open("b")
+	if r.MachineLost {
+		t.Errorf("killed again: %+v", r)
+	}
+	crash(w)
+	w, r = open("c")
 	if !r.Unclean || !r.MachineLost || r.AsyncCap != 4*8<<20 {
 		t.Errorf("another boot: %+v", r)
 	}
 	crash(w)
-	w, r = open("b")
+	w, r = open("c")
 	if !r.MachineLost {
 		t.Errorf("not settled: %+v", r)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w, r = open("b")
+	w, r = open("c")
 	if r.Unclean || !r.MachineLost {
 		t.Errorf("closed, and not settled: %+v", r)
 	}
@@ -381,16 +396,59 @@ func TestMachineLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	crash(w)
-	w, r = open("b")
+	w, r = open("c")
 	if r.MachineLost {
 		t.Errorf("settled: %+v", r)
 	}
 	crash(w)
 	w, r = open("")
+	if r.MachineLost {
+		t.Errorf("unknown boot, nothing delivered at Written: %+v", r)
+	}
+	mustAdd(t, w, 4, 10, Written)
+	crash(w)
+	w, r = open("")
 	if !r.MachineLost {
 		t.Errorf("unknown boot: %+v", r)
 	}
+	if err := w.SettleLoss(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustAdd(t, w, 5, 10, Written)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
+	}
+	w, _ = open("d")
+	crash(w)
+	w, r = open("e")
+	if r.MachineLost {
+		t.Errorf("closed in order since the last was delivered at Written: %+v", r)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAsyncMarkFirst cuts the power as soon as the first record has been delivered at Written: that there was one is known, whatever of it is found.
+func TestAsyncMarkFirst(t *testing.T) {
+	t.Parallel()
+	for _, before := range []int{0, 1, 30} { // 30 fill a file
+		fs := vfs.NewCrash(nil)
+		c := testConfig(fs, nil)
+		c.BootID = "a"
+		w := mustOpen(t, c)
+		for id := range before {
+			mustAdd(t, w, uint64(id), 2000, Durable)
+		}
+		mustAdd(t, w, 100, 10, Written)
+		c.FS, c.BootID = fs.Crash(rand.New(rand.NewPCG(1, 1))), "b"
+		_ = w.Close()
+		w = mustOpen(t, c)
+		if r := w.Recovery(); !r.MachineLost || r.AsyncCap == 0 {
+			t.Errorf("after %d records: %+v", before, r)
+		}
+		if err := w.SettleLoss(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -100,7 +100,7 @@ type Stats struct {
 type Recovery struct {
 	Fresh       bool  // there was no WAL
 	Unclean     bool  // the last close was not an orderly one
-	MachineLost bool  // unclean, and not known to be the same boot of the machine; stays until SettleLoss
+	MachineLost bool  // unclean, not known to be the same boot of the machine, and records were delivered at Written; stays until SettleLoss
 	AsyncCap    int64 // at most so many bytes were delivered at Written and lost, when MachineLost
 	TornBytes   int64 // how far beyond the end of the log something was found that had been begun
 	TornFile    string

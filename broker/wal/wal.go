@@ -51,6 +51,7 @@ type WAL struct {
 	shards     map[uint32]*shardState
 	asyncCap   int64
 	lost       bool
+	async      bool       // the log's marks say that records may have been delivered at Written
 	files      []*logFile // oldest first, with those that are planned only
 	active     *logFile   // the newest that exists
 	chunk      *chunk
@@ -228,7 +229,7 @@ func (w *WAL) SettleLoss(ctx context.Context) error {
 		return err
 	}
 	w.mu.Lock()
-	w.lost = false
+	w.lost, w.async = false, false // when this mark is found, all before it is
 	w.asyncCap = asyncSyncs * w.cfg.SyncBytes
 	w.markLocked(markLoss)
 	w.mu.Unlock()
