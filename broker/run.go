@@ -184,7 +184,7 @@ func (b *broker) openBucket(ctx context.Context) error {
 		url = filepath.Join(b.cfg.DataDir, "objects")
 	}
 	var err error
-	if b.bucket, err = objstore.Open(ctx, url); err != nil {
+	if b.bucket, err = objstore.OpenWith(ctx, url, objstore.Options{Registerer: b.reg}); err != nil {
 		return fmt.Errorf("object store: %w", err)
 	}
 	b.onShutdown("close the object store", func(context.Context) error { return b.bucket.Close() })

@@ -24,6 +24,9 @@ The bodies are, one of
   --count N --size B  N messages of B bytes each, made up
   neither             the lines of standard input; empty ones are passed over
 
+The messages go to all queues of the topic, several at a time, in no promised
+order. With --queue, or --sharding-key, they are stored in the order of input.
+
 Each message that was stored is printed with its queue, offset and id (with
 --count only in JSON). The exit code is 1 if any message was not stored.`
 
