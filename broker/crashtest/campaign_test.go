@@ -41,6 +41,7 @@ type mode struct {
 	queues  int
 	workers int
 	orderly bool // the broker is not killed but stopped
+	changes bool // the flush mode is another one at each start
 }
 
 // campaign is a series of kills under load, on one data directory.
@@ -99,6 +100,7 @@ func (c *campaign) run(kills int) {
 	}
 	for range kills {
 		c.round(killAfterMin + time.Duration(c.rng.Int64N(int64(last-killAfterMin))))
+		c.change()
 		c.interrupt()
 		began := time.Now()
 		p := c.start()
@@ -145,7 +147,7 @@ func (c *campaign) round(traffic time.Duration) {
 	defer cancel()
 	p := c.running
 	// Every delayed message is synced, and all that was written before it: in mode async it would hide what mode async does.
-	c.delays = c.mode.flush == "sync" || c.rng.IntN(3) == 0
+	c.delays = c.mode.flush == "sync" || !c.mode.changes && c.rng.IntN(3) == 0
 	var wg sync.WaitGroup
 	flows := make(chan struct{}, c.mode.workers)
 	lost := make(chan int, c.mode.workers)
@@ -216,6 +218,17 @@ func (c *campaign) round(traffic time.Duration) {
 			}
 		}
 	}
+}
+
+// change lets the next broker have the other flush mode.
+func (c *campaign) change() {
+	if !c.mode.changes {
+		return
+	}
+	if c.mode.flush = "sync"; c.args[1] == "sync" {
+		c.mode.flush = "async"
+	}
+	c.args[1] = c.mode.flush
 }
 
 // interrupt kills the broker now and then while it starts, at any moment up to the one at which it is ready.
