@@ -73,7 +73,7 @@ env "${clean[@]}" "$bin" server --data-dir "$work/data" --advertise-host 127.0.0
 pid=$!
 
 # The server says on standard output where it listens, once it does.
-address() { sed -n "s|^ *$1  *||p" "$work/ready" | head -n 1; }
+address() { sed -n "/^ *$1 /{s|^ *$1  *||p;q}" "$work/ready"; }
 
 # True when /readyz answers 200.
 is_ready() {
