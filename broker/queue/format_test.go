@@ -2,16 +2,13 @@ package queue
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,21 +164,6 @@ func FuzzSection(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestSortKeys(t *testing.T) {
-	t.Parallel()
-	rng := rand.New(rand.NewPCG(1, 1))
-	for _, n := range []int{0, 1, 2, 1000, 70000} {
-		keys := make([]uint64, n)
-		for i := range keys {
-			keys[i] = uint64(rng.Uint32N(5000))<<(32+rng.IntN(20)) | uint64(i)
-		}
-		want := slices.SortedFunc(slices.Values(keys), cmp.Compare[uint64])
-		if got := sortKeys(keys); !slices.Equal(got, want) {
-			t.Fatalf("%d keys are not sorted", n)
-		}
-	}
 }
 
 // damage flips a byte in a section of the oldest closed file.

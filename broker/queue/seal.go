@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"github.com/varvemq/varve/broker/wal"
+	"github.com/varvemq/varve/internal/keysort"
 )
 
 // sealFile builds the sections of a file, all of whose records are published, and lets its queues read from them.
@@ -131,32 +132,10 @@ func (f *fileIndex) buildKeys() []byte {
 	for _, chunk := range f.keys {
 		keys = append(keys, chunk...)
 	}
-	for _, k := range sortKeys(keys) {
+	for _, k := range keysort.ByHash(keys) {
 		b = le.AppendUint64(b, k)
 	}
 	return b
-}
-
-// sortKeys sorts keys whose lower halves rise already: a radix sort of the upper halves, which is stable. The order of
-// records comes from there.
-func sortKeys(keys []uint64) []uint64 {
-	other := make([]uint64, len(keys))
-	for shift := 32; shift < 64; shift += 8 {
-		var at [257]int
-		for _, k := range keys {
-			at[k>>shift&0xff+1]++
-		}
-		for i := range 256 {
-			at[i+1] += at[i]
-		}
-		for _, k := range keys {
-			d := k >> shift & 0xff
-			other[at[d]] = k
-			at[d]++
-		}
-		keys, other = other, keys
-	}
-	return keys
 }
 
 // buildStates moves every queue's state to the end of the file and writes all of them.

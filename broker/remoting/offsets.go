@@ -25,6 +25,16 @@ func (s *Server) namedQueue(h *wire.OffsetHeader) (*queue.Queue, error) {
 	return q, nil
 }
 
+// offsetRequest decodes the request of an offset and finds its queue.
+func (s *Server) offsetRequest(req *wire.Command) (*wire.OffsetHeader, *queue.Queue, error) {
+	h := &wire.OffsetHeader{}
+	if err := h.Decode(req); err != nil {
+		return nil, nil, err
+	}
+	q, err := s.namedQueue(h)
+	return h, q, err
+}
+
 // offsetResponse is a successful response with one number.
 func offsetResponse(field string, value int64) *wire.Command {
 	resp := &wire.Command{Code: wire.RespSuccess}
@@ -34,11 +44,7 @@ func offsetResponse(field string, value int64) *wire.Command {
 
 // maxOffset serves GET_MAX_OFFSET. What is not visible yet does not count, whatever the request's "committed" says.
 func (s *Server) maxOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
-	var h wire.OffsetHeader
-	if err := h.Decode(req); err != nil {
-		return nil, err
-	}
-	q, err := s.namedQueue(&h)
+	_, q, err := s.offsetRequest(req)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +53,7 @@ func (s *Server) maxOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
 
 // minOffset serves GET_MIN_OFFSET.
 func (s *Server) minOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
-	var h wire.OffsetHeader
-	if err := h.Decode(req); err != nil {
-		return nil, err
-	}
-	q, err := s.namedQueue(&h)
+	_, q, err := s.offsetRequest(req)
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +62,7 @@ func (s *Server) minOffset(_ *conn, req *wire.Command) (*wire.Command, error) {
 
 // searchOffset serves SEARCH_OFFSET_BY_TIMESTAMP.
 func (s *Server) searchOffset(ctx context.Context, _ *conn, req *wire.Command) (*wire.Command, error) {
-	var h wire.OffsetHeader
-	if err := h.Decode(req); err != nil {
-		return nil, err
-	}
-	q, err := s.namedQueue(&h)
+	h, q, err := s.offsetRequest(req)
 	if err != nil {
 		return nil, err
 	}
@@ -77,11 +75,7 @@ func (s *Server) searchOffset(ctx context.Context, _ *conn, req *wire.Command) (
 
 // earliestStoreTime serves GET_EARLIEST_MSG_STORETIME; -1 says that the queue is empty.
 func (s *Server) earliestStoreTime(ctx context.Context, _ *conn, req *wire.Command) (*wire.Command, error) {
-	var h wire.OffsetHeader
-	if err := h.Decode(req); err != nil {
-		return nil, err
-	}
-	q, err := s.namedQueue(&h)
+	_, q, err := s.offsetRequest(req)
 	if err != nil {
 		return nil, err
 	}

@@ -40,31 +40,6 @@ func hashes(v message.View, mode KeyMode, dst []uint32) (int32, []uint32) {
 	return hash, slices.Insert(dst, at, h)
 }
 
-// sortKeys sorts keys whose lower halves rise already: a radix sort of the upper halves, which is stable.
-func sortKeys(keys []uint64) []uint64 {
-	if len(keys) < 256 {
-		slices.Sort(keys)
-		return keys
-	}
-	other := make([]uint64, len(keys))
-	for shift := 32; shift < 64; shift += 8 {
-		var at [257]int
-		for _, k := range keys {
-			at[k>>shift&0xff+1]++
-		}
-		for i := range 256 {
-			at[i+1] += at[i]
-		}
-		for _, k := range keys {
-			d := k >> shift & 0xff
-			other[at[d]] = k
-			at[d]++
-		}
-		keys, other = other, keys
-	}
-	return keys
-}
-
 // keyRow is a key page in the root.
 type keyRow struct{ first, crc uint32 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/varvemq/varve/internal/keysort"
 	"github.com/varvemq/varve/internal/message"
 )
 
@@ -267,7 +268,7 @@ func (v *verifier) counts() {
 
 // checkKeys compares the key index and the filter with the messages.
 func (v *verifier) checkKeys(ctx context.Context) {
-	want := sortKeys(v.keys)
+	want := keysort.ByHash(v.keys)
 	f := &v.r.foot
 	filter := newBloom(len(want))
 	for i := range v.r.root.keys {

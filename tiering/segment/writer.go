@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/varvemq/varve/internal/keysort"
 	"github.com/varvemq/varve/internal/message"
 )
 
@@ -337,7 +338,7 @@ func (w *Writer) finish() error {
 	f.Created, f.Previous, f.Level, f.Keys = w.cfg.Created, w.cfg.Previous, w.cfg.Level, uint64(len(w.keys))
 	f.keyPos = w.pos
 
-	w.keys = sortKeys(w.keys)
+	w.keys = keysort.ByHash(w.keys)
 	var keyRows []keyRow
 	bloom := newBloom(len(w.keys))
 	buf := make([]byte, 0, keyPageSize)
