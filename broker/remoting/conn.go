@@ -88,7 +88,9 @@ func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
 		c.drainSends()
 		grace = drainGrace
 	}
-	c.out.flushAndClose(grace)
+	if !c.out.flushAndClose(grace) {
+		_ = raw.Close() // the peer does not read: the writer would wait for it
+	}
 	writer.Wait()
 	if shutdown.Err() != nil {
 		linger(raw)

@@ -91,17 +91,19 @@ func (o *outbox) waitRoom(ctx context.Context) error {
 	}
 }
 
-// flushAndClose gives the writer a moment to send what is there, and closes.
-func (o *outbox) flushAndClose(grace time.Duration) {
+// flushAndClose gives the writer a moment to send what is there, and closes. It says whether everything was sent.
+func (o *outbox) flushAndClose(grace time.Duration) (flushed bool) {
 	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		o.mu.Lock()
 		done := o.closed || len(o.buf)+o.flight == 0
 		o.mu.Unlock()
 		if done {
+			flushed = true
 			break
 		}
 	}
 	o.close()
+	return flushed
 }
 
 // close drops what has not been written and releases whoever waits.

@@ -1,6 +1,8 @@
 package remoting
 
 import (
+	"context"
+	"net"
 	"runtime"
 	"strconv"
 	"testing"
@@ -173,5 +175,62 @@ func TestPullOfMissingTopicMakesNoGroup(t *testing.T) {
 	b.dial().want(wire.RespTopicNotExist, pullRequest("nowhere", 0, 0, 32, "*", 0))
 	if _, ok := b.deps.Metadata.Group("g"); ok {
 		t.Error("the group was made")
+	}
+}
+
+// TestPullAheadOfItsHeartbeat: a consumer whose pull names a newer version of its subscription than its last heartbeat is served everything, since it
+// may not send another heartbeat for 30 s.
+func TestPullAheadOfItsHeartbeat(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	b.addTopic("orders", 1)
+	c := b.dial()
+	c.beat(heartbeatOf("client", "g", "orders", "a")) // version 1
+	c.produce("orders", 0, "x", message.PropertyTags, "a")
+	c.produce("orders", 0, "y", message.PropertyTags, "b")
+	for version, want := range map[int64]int{1: 1, 2: 2} {
+		h := wire.PullMessageHeader{
+			ConsumerGroup: []byte("g"), Topic: []byte("orders"), MaxMsgNums: 32, SubVersion: version, MaxMsgBytes: wire.Absent,
+		}
+		cmd := &wire.Command{Code: wire.ReqPullMessage}
+		h.AppendExt(cmd)
+		if got := messages(t, c.want(wire.RespSuccess, cmd).Body); len(got) != want {
+			t.Errorf("version %d: %d messages, want %d", version, len(got), want)
+		}
+	}
+}
+
+// TestShutdownWithPeerThatDoesNotRead: what it does not take is given up after a moment.
+func TestShutdownWithPeerThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	b.addTopic("orders", 1)
+	b.addGroup("g")
+	good := b.dial()
+	big := string(make([]byte, 1<<20))
+	for range 4 {
+		good.produce("orders", 0, big)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- b.accept(ctx, l) }()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	t.Cleanup(func() { _ = nc.Close() })
+	req := wire.AppendFrame(nil, pullRequest("orders", 0, 0, 4, "*", 0))
+	for range 40 {
+		_, err := nc.Write(req)
+		must(t, err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	stop()
+	_ = l.Close()
+	select {
+	case err := <-served:
+		must(t, err)
+	case <-time.After(3 * drainGrace):
+		t.Fatal("the shutdown waits for a peer that does not read")
 	}
 }
