@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -34,8 +35,11 @@ func (c *PushConsumer) work(ctx context.Context) {
 func (c *PushConsumer) handleOne(ctx context.Context, j job) {
 	unwrapRetry(j.m)
 	err := c.call(j.a.handling, j.m) //nolint:contextcheck // ends with the queue, not with the worker
-	if err == nil {
+	switch {
+	case err == nil:
 		j.a.handled(j.slot)
+		return
+	case errors.Is(err, errGivenBack):
 		return
 	}
 	log := c.core.cfg.logger

@@ -8,8 +8,8 @@ import (
 
 // Handler handles one message. Nil acknowledges it. Any other error has it
 // delivered again: later, with growing delays and to any member of the group,
-// or, in an orderly consumer, in place after a pause. [RetryLater] and
-// [DeadLetter] choose otherwise. A panic counts as an error.
+// or, in an orderly consumer, in place after a pause. [RetryLater], [DeadLetter]
+// and [GiveBack] choose otherwise. A panic counts as an error.
 //
 // The context ends when the consumer gives up waiting for the handler; see
 // [WithShutdownTimeout].
@@ -23,6 +23,12 @@ func RetryLater(level int) error { return &verdict{level: level} }
 // DeadLetter is an error for a [Handler] to return: do not deliver the message
 // again but put it in the group's dead letter topic, %DLQ%group.
 func DeadLetter() error { return &verdict{level: -1} }
+
+// GiveBack is an error for a [Handler] to return whose consumer is about to be closed: the message counts as not seen. Its queue's progress stays
+// before it, and whoever gets the queue next begins with it. In a consumer that goes on, it is not handled again until the queue moves.
+func GiveBack() error { return errGivenBack }
+
+var errGivenBack = errors.New("client: given back")
 
 // verdict is what RetryLater and DeadLetter return.
 type verdict struct{ level int }

@@ -191,3 +191,23 @@ func TestNobodyAnswers(t *testing.T) {
 		})
 	}
 }
+
+// TestConsumeInPieces: what one consumer fetched beyond its --max is the next one's, in order, and nothing takes the way of a retry.
+func TestConsumeInPieces(t *testing.T) {
+	t.Parallel()
+	at := "--server=" + startServer(t)
+	jsonLines[topicObject](t, "", "topic", "create", "pieces", "--queues", "1", at)
+	jsonLines[sentRow](t, "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n", "produce", "pieces", "--queue", "0", at)
+	next := int64(0)
+	for _, n := range []string{"4", "4", "2"} {
+		for _, m := range jsonLines[messageRow](t, "", "consume", "pieces", "--group", "g", "--from", "first", "--max", n, at) {
+			if m.Offset != next {
+				t.Fatalf("offset %d, want %d", m.Offset, next)
+			}
+			next++
+		}
+	}
+	if next != 10 {
+		t.Errorf("%d messages, want 10", next)
+	}
+}

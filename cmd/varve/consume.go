@@ -121,18 +121,18 @@ func (c *consumption) finish() error {
 	return c.err
 }
 
-// handle prints a message. Those that come after the last one asked for are
-// given back to the group.
+// handle prints a message. Those that come after the last one asked for stay
+// where they are, for the group's next consumer.
 func (c *consumption) handle(_ context.Context, m *client.MessageExt) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil || (c.max > 0 && c.count >= c.max) {
-		return client.RetryLater(1)
+		return client.GiveBack()
 	}
 	if err := errors.Join(c.printer.print(m), c.printer.out.Flush()); err != nil {
 		c.err = err
 		c.end()
-		return client.RetryLater(1)
+		return client.GiveBack()
 	}
 	c.count++
 	c.progress.add(1)
