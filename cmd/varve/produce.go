@@ -259,9 +259,12 @@ func sendAll(
 			break
 		}
 	}
-	// What is on its way is waited for even after an interrupt; the sends have
-	// their own timeouts.
-	return errors.Join(err, producer.Flush(context.WithoutCancel(ctx)))
+	// What is on its way is waited for even after an interrupt, but then no longer
+	// than one request may take: a broker that is away would keep it for long.
+	flush, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(patience, stop) })()
+	return errors.Join(err, producer.Flush(flush))
 }
 
 // sentLog prints and counts answers.
