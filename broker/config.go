@@ -116,6 +116,9 @@ func (c Config) Validate() error {
 	if c.MaxMessageSize > c.WALLimit/walMessages || c.MaxMessageSize > 7<<20 {
 		fault("max-message-size: %d is over 7 MiB (a frame of the protocol has at most 16 MiB) or a sixteenth of wal-limit", c.MaxMessageSize)
 	}
+	if c.WALLimit > maxWALLimit {
+		fault("wal-limit: %d is over %d (%d GiB)", c.WALLimit, int64(maxWALLimit), int64(maxWALLimit>>30))
+	}
 	if c.LeaseTTL < 2*time.Second {
 		fault("lease-ttl: %s is below 2s", c.LeaseTTL)
 	}

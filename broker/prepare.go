@@ -85,8 +85,11 @@ func (b *broker) dropQueues(ranges []metadata.OrdinalRange) {
 	b.offsets.Forget(ranges)
 }
 
-// lossStep is what a queue's offsets advance by at each lost tail: more than a log of messages of 100 bytes and of 100 GiB may have used since the last.
+// lossStep is what a queue's offsets advance by at each lost tail: more than a log of the largest size may have used since the last.
 const lossStep = 1 << 30
+
+// maxWALLimit is the largest log: full of the smallest messages, all in one queue, it uses up no more than a lossStep.
+const maxWALLimit = lossStep * message.MinSize
 
 // skipLostTails moves the queues that were there when a tail was lost to an offset that nobody has seen. It asks at every start whether that was done: the
 // start that took the shard may have ended before.

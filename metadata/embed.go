@@ -101,10 +101,12 @@ func makeSocketDir(dir string) (string, error) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(abs))
 	name := filepath.Join(os.TempDir(), fmt.Sprintf("varve-etcd-%d-%016x", os.Getuid(), h.Sum64()))
-	if err := os.RemoveAll(name); err != nil {
-		return "", err
+	if err := os.RemoveAll(name); err == nil {
+		if err := os.Mkdir(name, 0o700); err == nil {
+			return name, nil
+		}
 	}
-	return name, os.Mkdir(name, 0o700) // fails if somebody else made it just now
+	return os.MkdirTemp("", "varve-etcd-") // the name is somebody else's
 }
 
 // embedConfig builds etcd's configuration.
