@@ -18,6 +18,8 @@ var (
 	ErrGroupNotFound = errors.New("metadata: group not found")
 	// ErrNoClusterID says that the cluster has no id yet: nothing was ever started on this etcd prefix.
 	ErrNoClusterID = errors.New("metadata: no cluster id")
+	// ErrConflict says that what a commit was computed from is not what etcd has. Nothing was changed.
+	ErrConflict = errors.New("metadata: conflict with what is committed")
 	// ErrInvalid says that an argument or a name is not acceptable.
 	ErrInvalid = errors.New("metadata: invalid")
 	// ErrOrdinalsExhausted says that the 28 bits of queue ordinals are used up.

@@ -20,6 +20,13 @@ const (
 	KeyTombstones = "tombstones/"
 	KeyGroups     = "groups/"
 	KeyOffsets    = "offsets/"
+	KeyTrims      = "trims/"
+	// Those below shards/<shard>/.
+	KeyHead     = "head"
+	KeyManifest = "manifest"
+	KeySegments = "segments/"
+	KeyUploads  = "uploads/"
+	KeyGarbage  = "garbage/"
 )
 
 // keys builds the keys of one cluster.
@@ -65,6 +72,37 @@ func (k keys) parseChunk(shard, key string) (group string, chunk uint32, err err
 		return "", 0, fmt.Errorf("key %q: %w", key, ErrCorrupt)
 	}
 	return group, uint32(n), nil
+}
+
+// below is the prefix of a shard's own keys.
+func (k keys) below(shard string) string    { return k.shard(shard) + "/" }
+func (k keys) head(shard string) string     { return k.below(shard) + KeyHead }
+func (k keys) manifest(shard string) string { return k.below(shard) + KeyManifest }
+func (k keys) segment(shard string, object uint64) string {
+	return fmt.Sprintf("%s%s%016x", k.below(shard), KeySegments, object)
+}
+
+func (k keys) upload(shard string, object uint64) string {
+	return fmt.Sprintf("%s%s%016x", k.below(shard), KeyUploads, object)
+}
+
+func (k keys) garbage(shard string, object uint64) string {
+	return fmt.Sprintf("%s%s%016x", k.below(shard), KeyGarbage, object)
+}
+
+func (k keys) trims(shard string) string { return k.root + KeyTrims + EscapeName(shard) + "/" }
+func (k keys) trimChunk(shard string, chunk uint32) string {
+	return fmt.Sprintf("%s%04x", k.trims(shard), chunk)
+}
+
+// parseTrimChunk returns the chunk of a key under trims(shard).
+func (k keys) parseTrimChunk(shard, key string) (uint32, error) {
+	hex, ok := strings.CutPrefix(key, k.trims(shard))
+	n, err := strconv.ParseUint(hex, 16, 32)
+	if !ok || err != nil || n > MaxOrdinal>>ChunkBits || k.trimChunk(shard, uint32(n)) != key {
+		return 0, fmt.Errorf("key %q: %w", key, ErrCorrupt)
+	}
+	return uint32(n), nil
 }
 
 const hexDigits = "0123456789ABCDEF"

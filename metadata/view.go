@@ -252,7 +252,11 @@ func (v *view[T]) event(ev Event) {
 
 // rangeAll reads a prefix in pages at one revision. A compaction in between is met by an error of the page.
 func rangeAll(ctx context.Context, kv KV, prefix string, limit int, fn func(page RangeResult, rev int64) error) error {
-	req := RangeRequest{Prefix: prefix, Limit: limit}
+	return rangeFrom(ctx, kv, RangeRequest{Prefix: prefix, Limit: limit}, fn)
+}
+
+// rangeFrom is rangeAll for a request that may say at which revision to read.
+func rangeFrom(ctx context.Context, kv KV, req RangeRequest, fn func(page RangeResult, rev int64) error) error {
 	for {
 		page, err := kv.Range(ctx, req)
 		if err != nil {
