@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,7 @@ import (
 
 // source is an etcd whose copies have the content that they are told.
 type source struct {
+	mu       sync.Mutex
 	revision int64
 	content  []byte
 	cut      bool // the copy breaks off
@@ -32,6 +34,8 @@ type source struct {
 }
 
 func (s *source) Snapshot(_ context.Context, w io.Writer) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err != nil {
 		return 0, s.err
 	}
@@ -44,8 +48,16 @@ func (s *source) Snapshot(_ context.Context, w io.Writer) (int64, error) {
 }
 
 func (s *source) next() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.revision++
 	s.content = fmt.Appendf(nil, "etcd at revision %d", s.revision)
+}
+
+func (s *source) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 func keeper(t *testing.T, cfg Config) *Keeper {
@@ -308,9 +320,9 @@ func TestRun(t *testing.T) {
 		k.Kick()
 		at(0, 4, 3, 2, 1)
 		src.next()
-		src.err = errors.New("no etcd")
+		src.fail(errors.New("no etcd"))
 		at(10*time.Minute, 4, 3, 2, 1)
-		src.err = nil
+		src.fail(nil)
 		at(time.Minute, 5, 4, 3, 2, 1) // tried again after a minute
 		cancel()
 		if err := <-done; err != nil {
