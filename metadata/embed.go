@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
@@ -152,7 +153,9 @@ func (e *Embedded) compact(ctx context.Context, keep int64, log *slog.Logger) {
 		}
 		res, err := e.kv.Range(ctx, RangeRequest{Prefix: KeyRoot, Limit: 1})
 		if err == nil && res.Rev-keep > done+keep/10 {
-			_, err = e.client.Compact(ctx, res.Rev-keep)
+			if _, err = e.client.Compact(ctx, res.Rev-keep); errors.Is(err, rpctypes.ErrCompacted) {
+				err = nil // the history of a restored etcd begins at its present
+			}
 			done = res.Rev - keep
 		}
 		if err != nil && ctx.Err() == nil {

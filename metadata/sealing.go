@@ -26,6 +26,8 @@ type SealHead struct {
 	Object    uint64 `json:"object"`
 	// SettledLosses is how many of the shard's lost tails the queues have been moved beyond.
 	SettledLosses uint32 `json:"settled_losses,omitempty"`
+	// PositionLost says that the head was restored from the bucket: Position is below the true one, which is found by the LSN.
+	PositionLost bool `json:"position_lost,omitempty"`
 	// Revision is the etcd revision of the head, 0 when there is none yet. It is not stored in the value.
 	Revision int64 `json:"-"`
 }

@@ -31,7 +31,7 @@ type Segment struct {
 	Messages uint64 `json:"messages"`
 	RawBytes uint64 `json:"raw"`
 	Queues   uint64 `json:"queues"`
-	// Cursors are those that moved within its LSNs, with their last values, by ordinal.
+	// Cursors are those that moved within its LSNs, with their last values, by ordinal. 6,000 always fit; what is too large is [ErrTooLarge].
 	Cursors []QueueCursor `json:"cursors,omitempty"`
 	// Revision is the etcd revision of the key. It is not stored in the value.
 	Revision int64 `json:"-"`
@@ -87,7 +87,7 @@ func (o *Ownership) CommitSegment(ctx context.Context, seg Segment, head SealHea
 			return nil, false, err
 		}
 		next = head
-		next.NextObject, next.SettledLosses = have.NextObject, have.SettledLosses
+		next.NextObject, next.SettledLosses, next.PositionLost = have.NextObject, have.SettledLosses, false
 		ops, err := addPut(slices.Clone(put), kvs[0].Key, &next)
 		return append(ops, Delete(kvs[1].Key)), false, err
 	})
@@ -143,6 +143,9 @@ func (o *Ownership) ReplaceSegments(ctx context.Context, in, out []Segment, why 
 			}
 		}
 		for i := range out {
+			if outKVs[i].Exists() {
+				return nil, false, conflict("segment %d is there", out[i].Object)
+			}
 			if err := o.decodeIntent(intentKVs[i], out[i].Object, KindSegment); err != nil {
 				return nil, false, err
 			}
