@@ -1,4 +1,5 @@
-// Package metadata owns Varve's schema in etcd: the cluster's id, shard ownership, topics, consumer groups and committed offsets.
+// Package metadata owns Varve's schema in etcd: the cluster's id, shard ownership, topics, consumer groups, committed offsets and the roots of sealed
+// history.
 //
 // The format of keys and values, the transactions and what each of them protects are stated in docs/format/metadata.md, which a test holds against
 // the constants of this package.
@@ -16,7 +17,9 @@
 //   - A transaction whose outcome is unknown is decided by reading again; all transactions are compare-and-swap, so that one that is still in flight
 //     cannot be applied after its repetition was.
 //   - An ordinal or an incarnation is handed out once, ever.
-//   - A deleted topic leaves a positive record, a [Tombstone]: nothing is deleted because it is absent.
+//   - A number of an object in the bucket is reserved once, and is in one place at each moment: an intent, a segment, the manifest or a record of garbage.
+//   - A deleted topic leaves a positive record, a [Tombstone], and so do objects that nothing refers to any more, [Garbage]: nothing is deleted because
+//     it is absent.
 //
 // # Concurrency
 //

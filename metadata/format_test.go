@@ -23,7 +23,7 @@ func TestFormatPage(t *testing.T) {
 	for name, value := range map[string]int{
 		"MaxTxnOps": MaxTxnOps, "MaxTxnBytes": MaxTxnBytes, "MaxValueBytes": MaxValueBytes, "MaxNameBytes": MaxNameBytes,
 		"MaxQueuesPerTopic": MaxQueuesPerTopic, "MaxOrdinal": MaxOrdinal, "ChunkQueues": ChunkQueues, "MaxTxnGroups": MaxTxnGroups,
-		"FormatVersion": FormatVersion,
+		"FormatVersion": FormatVersion, "MaxReserve": MaxReserve, "MaxReplaceOps": MaxReplaceOps, "MaxManifestOps": MaxManifestOps, "MaxLevel": MaxLevel,
 	} {
 		if !strings.Contains(page, fmt.Sprintf(" | %d | `%s` |", value, name)) {
 			t.Errorf("the page does not say %s = %d", name, value)
@@ -33,6 +33,10 @@ func TestFormatPage(t *testing.T) {
 		"`" + KeyRoot + "`", "| `" + KeyClusterID + "` |", "| `" + KeyBrokers + "<broker>` |", "| `" + KeyShards + "<shard>` |",
 		"| `" + KeyShards + "<shard>/" + KeyLive + "` |", "| `" + KeyTopics + "<topic>` |", "| `" + KeyTombstones + "<incarnation>` |",
 		"| `" + KeyGroups + "<group>` |", "| `" + KeyOffsets + "<shard>/<group>/<chunk>` |", "| `" + KeyOrdinals + "` |",
+		"| `" + KeyShards + "<shard>/" + KeyHead + "` |", "| `" + KeyShards + "<shard>/" + KeyManifest + "` |", "| `" + KeyShards + "<shard>/" + KeySegments + "<object>` |",
+		"| `" + KeyShards + "<shard>/" + KeyUploads + "<object>` |", "| `" + KeyShards + "<shard>/" + KeyGarbage + "<object>` |", "| `" + KeyTrims + "<shard>/<chunk>` |",
+		"`" + KindSegment + "`, `" + KindRoot + "` or `" + KindPage + "`", fmt.Sprintf("≤ %d chunks |", trimChunks),
+		strings.Split(sealedKeys()["shards/s/head"], `"wal"`)[0], sealedKeys()["trims/s/0001"], strings.Split(sealedKeys()["shards/s/segments/0000000000000003"], `"min_store"`)[0],
 		fmt.Sprintf("%d bytes", int64(ChunkQueues)*25+32), fmt.Sprintf(`"v":%d`, FormatVersion),
 	} {
 		if !strings.Contains(strings.ReplaceAll(page, "102,432", "102432"), key) {
