@@ -11,7 +11,7 @@ import (
 // RestoreShard writes a shard's record, if its epoch is not below the present one's.
 func (s *Store) RestoreShard(ctx context.Context, rec Shard) error {
 	key := s.keys.shard(rec.ID)
-	_, err := s.transact(ctx, "restore shard "+rec.ID, nil, func(ctx context.Context) (plan, bool, error) {
+	res, err := s.transact(ctx, "restore shard "+rec.ID, nil, func(ctx context.Context) (plan, bool, error) {
 		kv, err := s.kv.Get(ctx, key)
 		if err != nil {
 			return plan{}, false, err
@@ -29,7 +29,12 @@ func (s *Store) RestoreShard(ctx context.Context, rec Shard) error {
 		p := plan{compares: []Compare{{Key: key, ModRev: kv.ModRev}}}
 		return p, false, p.put(key, &rec)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	rec.Revision = res.Rev
+	s.shards.applyLocal(rec.ID, &rec, rec.Revision)
+	return nil
 }
 
 // RestoreNumbers drops the intents and the records of garbage of a shard, which may not be true any more, and raises its next object number to at least next.

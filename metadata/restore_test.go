@@ -137,6 +137,9 @@ func TestRestoreShard(t *testing.T) {
 	if err := s.RestoreShard(t.Context(), higher); err != nil {
 		t.Fatal(err)
 	}
+	if got, _ := s.Shard("s"); got.Epoch != 9 {
+		t.Errorf("the snapshot has epoch %d", got.Epoch)
+	}
 	own := acquireShard(t, s, claimOf("s", "b", "w"))
 	if own.Epoch() != 10 {
 		t.Errorf("epoch %d", own.Epoch())

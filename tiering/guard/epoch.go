@@ -107,6 +107,20 @@ func ListEpochs(ctx context.Context, bucket objstore.Store, shard string) ([]uin
 	return epochs, nil
 }
 
+// MarkedShards returns the marked epochs of all shards in the bucket, ascending, by shard.
+func MarkedShards(ctx context.Context, bucket objstore.Store) (map[string][]uint64, error) {
+	out := map[string][]uint64{}
+	for info, err := range bucket.List(ctx, epochsPrefix) {
+		if err != nil {
+			return nil, fmt.Errorf("list the epochs: %w", err)
+		}
+		if shard, epoch, ok := ParseEpochKey(info.Key); ok {
+			out[shard] = append(out[shard], epoch)
+		}
+	}
+	return out, nil
+}
+
 // ReadEpoch reads an epoch object.
 func ReadEpoch(ctx context.Context, bucket objstore.Store, shard string, epoch uint64) (*Epoch, error) {
 	key := EpochKey(shard, epoch)

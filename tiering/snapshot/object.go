@@ -29,6 +29,8 @@ const (
 var (
 	// ErrDamaged says that a snapshot is not what was uploaded, or its description cannot be understood.
 	ErrDamaged = errors.New("snapshot: damaged")
+	// ErrUnfinished says that a snapshot's upload did not end. It comes together with ErrDamaged.
+	ErrUnfinished = errors.New("snapshot: not uploaded to the end")
 	// ErrVersion says that a snapshot's description is of a version this program does not know.
 	ErrVersion = errors.New("snapshot: unknown format version")
 )
@@ -112,7 +114,7 @@ func List(ctx context.Context, bucket objstore.Store) ([]Listed, error) {
 		l := Listed{Info: p.info}
 		switch {
 		case !p.desc:
-			l.Size, l.Err = p.size, fmt.Errorf("%w: %s is missing: its upload did not end", ErrDamaged, p.info.infoKey())
+			l.Size, l.Err = p.size, fmt.Errorf("%w: %w: %s is missing", ErrDamaged, ErrUnfinished, p.info.infoKey())
 		case !p.data:
 			l.Err = fmt.Errorf("%w: %s is missing", ErrDamaged, p.info.Key())
 		default:
