@@ -88,7 +88,7 @@ Start one with everything embedded, then send and receive a message:
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServerCmd(s, startBroker), newVersionCmd(s))
+	root.AddCommand(newServerCmd(s, startBroker), newVersionCmd(s), newMetadataCmd(s))
 	root.AddCommand(newClientCmds(s)...)
 	return root
 }
