@@ -31,6 +31,8 @@ type Summary struct {
 	Size   int64
 	CRC    uint32 // crc32c of the whole object
 	Queues []QueueInfo
+	// Extents has an element for each of Queues.
+	Extents []Extent
 }
 
 // Writer writes a segment. Queues come in ascending order of ordinals, a queue's messages and holes densely in order of offsets.
@@ -56,6 +58,7 @@ type Writer struct {
 	keys     []uint64
 	scratch  []uint32
 	infos    []QueueInfo
+	extents  []Extent
 	lastTime bool // MinStore and MaxStore are set
 	done     bool
 }
@@ -311,6 +314,11 @@ func (w *Writer) endQueue() error {
 		info := QueueInfo{Queue: w.queue, First: w.first, End: w.next, Blocks: len(w.entries)}
 		w.pages.add(&info, w.entries)
 		w.infos = append(w.infos, info)
+		x := Extent{Ordinal: info.Ordinal, First: info.First, End: info.End}
+		for i := range w.entries {
+			x.add(&w.entries[i])
+		}
+		w.extents = append(w.extents, x)
 		w.entries = w.entries[:0]
 		w.foot.Queues++
 	}
@@ -326,7 +334,7 @@ func (w *Writer) Finish() (Summary, error) {
 		return Summary{}, w.fail(err)
 	}
 	w.err, w.done = invalid("the segment is finished"), true
-	return Summary{Footer: w.foot, Size: w.pos, CRC: w.crc, Queues: w.infos}, nil
+	return Summary{Footer: w.foot, Size: w.pos, CRC: w.crc, Queues: w.infos, Extents: w.extents}, nil
 }
 
 func (w *Writer) finish() error {
