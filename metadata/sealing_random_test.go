@@ -127,7 +127,7 @@ func TestSealingRandom(t *testing.T) {
 // sealSeeds returns the seeds: VARVE_SEED for one, VARVE_LONG for many.
 func sealSeeds(t *testing.T) []uint64 {
 	t.Helper()
-	n := 8
+	n := 4
 	if s := os.Getenv("VARVE_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
@@ -162,7 +162,7 @@ func (r *sealRun) run() {
 		kv.fail.Store(10)
 		workers.Go(func() { r.seal(s, own) })
 		workers.Go(func() { r.maintain(s, own) })
-		for range 3 {
+		for range 2 {
 			time.Sleep(time.Duration(r.rng.IntN(2000)) * time.Millisecond)
 			kv.fail.Store(100)
 			time.Sleep(time.Duration(r.rng.IntN(4000)) * time.Millisecond)

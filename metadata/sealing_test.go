@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -606,7 +607,7 @@ func checkTogether(t *testing.T, st *SealedState, least uint64) {
 	}
 }
 
-// pagedKV does something after the first page of each range.
+// pagedKV does something after the first page of a range of one shard's keys.
 type pagedKV struct {
 	KV
 	between func()
@@ -614,10 +615,12 @@ type pagedKV struct {
 }
 
 func (p *pagedKV) Range(ctx context.Context, r RangeRequest) (RangeResult, error) {
-	if f := p.between; f != nil && r.Rev != 0 {
-		p.between = nil
-		p.calls++
-		f()
+	if strings.HasSuffix(r.Prefix, "/s0/") && r.Rev != 0 { // and not the store's own views, which read anew when they are behind
+		if f := p.between; f != nil {
+			p.between = nil
+			p.calls++
+			f()
+		}
 	}
 	return p.KV.Range(ctx, r)
 }
