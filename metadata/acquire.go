@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -147,7 +148,10 @@ func (s *Store) claimWaiting(ctx context.Context, claim ShardClaim) (*Ownership,
 func (s *Store) claim(ctx context.Context, claim ShardClaim) (*Ownership, error) {
 	ses := s.session
 	o := &Ownership{s: s, session: ses, lost: make(chan struct{})}
-	id := uuid.NewString() // one for all attempts: it tells whether one of unknown outcome was applied
+	id := claim.ID // one for all attempts: it tells whether one of unknown outcome was applied
+	if id == "" {
+		id = uuid.NewString()
+	}
 	res, err := s.transact(ctx, "acquire shard "+claim.Shard, nil, func(ctx context.Context) (plan, bool, error) {
 		var p plan
 		prev, live, broker, err := s.readClaim(ctx, claim, &p)
@@ -247,6 +251,9 @@ func judge(claim ShardClaim, prev *Shard, live *liveValue, broker *brokerValue) 
 
 // judgeTail decides whether the claimant has the shard's tail, or may do without.
 func judgeTail(claim ShardClaim, prev *Shard) (lossy bool, err error) {
+	if prev != nil && prev.WALUUID == claim.WALUUID && len(claim.Known) > 0 && !slices.Contains(claim.Known, prev.Claim) {
+		return false, fmt.Errorf("epoch %d was acquired with WAL %s, but not from this data directory: %w", prev.Epoch, prev.WALUUID, ErrOldCopy)
+	}
 	if prev == nil || prev.WALUUID == claim.WALUUID || prev.Tail == TailClean {
 		return false, nil
 	}

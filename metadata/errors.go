@@ -10,6 +10,8 @@ var (
 	ErrShardOwned = errors.New("metadata: shard is owned by a live broker")
 	// ErrTailDirty says that the shard's unsealed tail is in a WAL other than the claimant's.
 	ErrTailDirty = errors.New("metadata: shard's unsealed tail is in another WAL")
+	// ErrOldCopy says that the claimant's WAL is an older copy of the one that last held the shard's tail.
+	ErrOldCopy = errors.New("metadata: the WAL is an older copy of the shard's")
 	// ErrTopicExists says that a topic of that name exists.
 	ErrTopicExists = errors.New("metadata: topic exists")
 	// ErrTopicNotFound says that no topic of that name exists.

@@ -27,6 +27,9 @@ func (o *Ownership) Shard() string { return o.rec.ID }
 // Epoch returns the epoch, which is higher than that of any owner before.
 func (o *Ownership) Epoch() uint64 { return o.rec.Epoch }
 
+// Claim returns the uuid of the claim by which the shard was acquired.
+func (o *Ownership) Claim() string { return o.rec.Claim }
+
 // Previous returns the record that was replaced, or nil for a new shard.
 func (o *Ownership) Previous() *Shard { return o.prev }
 

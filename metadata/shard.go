@@ -49,6 +49,11 @@ type ShardClaim struct {
 	Broker string
 	// WALUUID names the claimant's WAL. The claimant holds the lock of the directory that WAL is in.
 	WALUUID string
+	// ID is a uuid that names this claim. Default: a new one.
+	ID string
+	// Known are the claims that the WAL's directory remembers to have made. If there are any, a shard whose last claim by this WAL is none of them was acquired from
+	// another copy of the directory: this one is older. Empty: not checked.
+	Known []string
 	// LeaseTTL is the life of the broker's lease. Default: [DefaultLeaseTTL]. The first claim of a store decides.
 	LeaseTTL time.Duration
 	// AcceptTailLoss takes a shard whose unsealed tail is in another WAL: what is only there is lost.

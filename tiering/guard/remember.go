@@ -31,6 +31,19 @@ type Remembered struct {
 	// Shard and Epoch are the shard that this directory's log belongs to and the highest epoch it was acquired under.
 	Shard string
 	Epoch uint64
+	// Claim is the shard's last claim that was granted to this directory, Next the one that was made after it and of which it is not known whether it was.
+	Claim, Next string
+}
+
+// Claims returns the claims that the directory may have been granted.
+func (r *Remembered) Claims() []string {
+	var claims []string
+	for _, c := range []string{r.Claim, r.Next} {
+		if c != "" {
+			claims = append(claims, c)
+		}
+	}
+	return claims
 }
 
 // rememberedFile is the file's content. CRC is the crc32c of the document with a crc of 0.
@@ -40,6 +53,8 @@ type rememberedFile struct {
 	Revision int64     `json:"etcd_revision"`
 	Shard    string    `json:"shard"`
 	Epoch    uint64    `json:"epoch"`
+	Claim    string    `json:"claim,omitempty"`
+	Next     string    `json:"next_claim,omitempty"`
 	CRC      uint32    `json:"crc"`
 }
 
@@ -75,11 +90,11 @@ func Recall(fsys vfs.FS, dir string) (*Remembered, error) {
 	if err != nil || sum != r.CRC || r.Cluster == uuid.Nil || r.Revision < 0 {
 		return nil, fmt.Errorf("recall etcd's revision from %s: crc %08x, computed %08x: %w", name, r.CRC, sum, errors.Join(ErrCorrupt, err))
 	}
-	return &Remembered{Cluster: r.Cluster, Revision: r.Revision, Shard: r.Shard, Epoch: r.Epoch}, nil
+	return &Remembered{Cluster: r.Cluster, Revision: r.Revision, Shard: r.Shard, Epoch: r.Epoch, Claim: r.Claim, Next: r.Next}, nil
 }
 
-// Remember writes r, durably and at once: under another name first. What is there already is not lowered: of revisions, and of epochs of the same shard, the highest is kept. A
-// file of another cluster is an [ErrCluster].
+// Remember writes r, durably and at once: under another name first. What is there already is not lowered: of revisions, and of epochs of the same shard, the highest is kept. Claims
+// stay if r has none. A file of another cluster is an [ErrCluster].
 func Remember(fsys vfs.FS, dir string, r Remembered) error {
 	have, err := Recall(fsys, dir)
 	if err != nil {
@@ -93,6 +108,9 @@ func Remember(fsys vfs.FS, dir string, r Remembered) error {
 		if have.Shard == r.Shard {
 			r.Epoch = max(r.Epoch, have.Epoch)
 		}
+		if r.Claim == "" && r.Next == "" {
+			r.Claim, r.Next = have.Claim, have.Next
+		}
 		if *have == r {
 			return nil
 		}
@@ -104,7 +122,7 @@ func Remember(fsys vfs.FS, dir string, r Remembered) error {
 }
 
 func write(fsys vfs.FS, dir string, r Remembered) error {
-	doc := rememberedFile{V: formatVersion, Cluster: r.Cluster, Revision: r.Revision, Shard: r.Shard, Epoch: r.Epoch}
+	doc := rememberedFile{V: formatVersion, Cluster: r.Cluster, Revision: r.Revision, Shard: r.Shard, Epoch: r.Epoch, Claim: r.Claim, Next: r.Next}
 	var err error
 	if doc.CRC, err = doc.checksum(); err != nil {
 		return err

@@ -23,11 +23,14 @@ func TestRemember(t *testing.T) {
 		name      string
 		put, want Remembered
 	}{
-		{"the first", Remembered{a, 10, "s", 2}, Remembered{a, 10, "s", 2}},
-		{"a commit", Remembered{a, 11, "s", 2}, Remembered{a, 11, "s", 2}},
-		{"an older one does not lower it", Remembered{a, 9, "s", 1}, Remembered{a, 11, "s", 2}},
-		{"the next epoch", Remembered{a, 12, "s", 3}, Remembered{a, 12, "s", 3}},
-		{"another shard has its own epochs", Remembered{a, 13, "z", 1}, Remembered{a, 13, "z", 1}},
+		{"the first", Remembered{a, 10, "s", 2, "", ""}, Remembered{a, 10, "s", 2, "", ""}},
+		{"a commit", Remembered{a, 11, "s", 2, "", ""}, Remembered{a, 11, "s", 2, "", ""}},
+		{"an older one does not lower it", Remembered{a, 9, "s", 1, "", ""}, Remembered{a, 11, "s", 2, "", ""}},
+		{"the next epoch", Remembered{a, 12, "s", 3, "", ""}, Remembered{a, 12, "s", 3, "", ""}},
+		{"another shard has its own epochs", Remembered{a, 13, "z", 1, "", ""}, Remembered{a, 13, "z", 1, "", ""}},
+		{"a claim is made", Remembered{a, 13, "z", 1, "c1", "c2"}, Remembered{a, 13, "z", 1, "c1", "c2"}},
+		{"a commit says nothing of claims", Remembered{a, 14, "z", 1, "", ""}, Remembered{a, 14, "z", 1, "c1", "c2"}},
+		{"a claim is granted", Remembered{a, 14, "z", 2, "c2", ""}, Remembered{a, 14, "z", 2, "c2", ""}},
 	} {
 		if err := Remember(fsys, dir, c.put); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
@@ -36,7 +39,7 @@ func TestRemember(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", c.name, got, err)
 		}
 	}
-	if err := Remember(fsys, dir, Remembered{b, 20, "s", 3}); !errors.Is(err, ErrCluster) {
+	if err := Remember(fsys, dir, Remembered{b, 20, "s", 3, "", ""}); !errors.Is(err, ErrCluster) {
 		t.Errorf("another cluster: %v", err)
 	}
 }
@@ -44,7 +47,7 @@ func TestRemember(t *testing.T) {
 func TestRecallRefusesDamage(t *testing.T) {
 	t.Parallel()
 	fsys := vfs.NewCrash(nil)
-	if err := Remember(fsys, ".", Remembered{uuid.New(), 1234, "shard", 5}); err != nil {
+	if err := Remember(fsys, ".", Remembered{uuid.New(), 1234, "shard", 5, "claim", "next"}); err != nil {
 		t.Fatal(err)
 	}
 	f, err := fsys.Open(RememberedFile)
@@ -92,7 +95,7 @@ func TestRememberIsWholeAfterAnyCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	id := uuid.New()
-	first, second := Remembered{id, 10, "s", 2}, Remembered{id, 11, "s", 3}
+	first, second := Remembered{id, 10, "s", 2, "c1", ""}, Remembered{id, 11, "s", 3, "c1", "c2"}
 	for stopAt := 1; ; stopAt++ {
 		fsys := vfs.NewCrash(nil)
 		if err := fsys.MkdirAll("d"); err != nil {
