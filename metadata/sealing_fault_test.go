@@ -44,6 +44,12 @@ func TestSealingFenced(t *testing.T) {
 		} {
 			steps := append(sealingSteps(), sealingStep{"settle losses", func(ctx context.Context, f *sealedFixture) error {
 				return f.own.SettleLosses(ctx, 0)
+			}}, sealingStep{"bind the WAL", func(ctx context.Context, f *sealedFixture) error {
+				_, err := f.own.BindWAL(ctx)
+				return err
+			}}, sealingStep{"place the head", func(ctx context.Context, f *sealedFixture) error {
+				_, err := f.own.PlaceHead(ctx, 7)
+				return err
 			}})
 			for _, step := range steps {
 				shard := after.name + "/" + step.name
