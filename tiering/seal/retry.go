@@ -29,7 +29,7 @@ func (c class) pauses() (first, limit time.Duration) {
 	case classThrottled:
 		return time.Second, time.Minute
 	case classRefused:
-		return 30 * time.Second, 30 * time.Second
+		return 2 * time.Second, 30 * time.Second
 	case classMetadata:
 		return 100 * time.Millisecond, 5 * time.Second
 	case classDisk:

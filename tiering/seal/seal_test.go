@@ -361,7 +361,17 @@ func TestOrder(t *testing.T) {
 			defer func() { events = nil }()
 			return events
 		}
-		var fail error
+		var fail error // guarded by mu
+		failing := func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			return fail
+		}
+		set := func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			fail = err
+		}
 		b := w.start(t, w.kv, func(c *Config) {
 			c.Catalog = added{c.Catalog, func() { note("add") }}
 			c.OnCommit = func(rev int64) error {
@@ -369,10 +379,10 @@ func TestOrder(t *testing.T) {
 					t.Errorf("remember %d, the head is at %d", rev, st.Head.Revision)
 				}
 				note("remember")
-				return fail
+				return failing()
 			}
 		})
-		w.wal.sealed = func(lsn, pos uint64) error { note("sealed %d %d", lsn, pos); return fail }
+		w.wal.sealed = func(lsn, pos uint64) error { note("sealed %d %d", lsn, pos); return failing() }
 		stop := running(t, b.Sealer)
 		expect := func(what string, want ...string) {
 			t.Helper()
@@ -385,7 +395,7 @@ func TestOrder(t *testing.T) {
 		w.wal.fill(t, rng, 1, 10)
 		first := w.sealAll(t, b)
 		expect("commit", "remember", "add", fmt.Sprintf("sealed %d %d", first.LSN, first.Position))
-		fail = errInjected
+		set(errInjected)
 		w.wal.fill(t, rng, 1, 10)
 		second := w.sealAll(t, b)
 		// What waits for the commit is told of it; the log is not trimmed.
@@ -393,7 +403,7 @@ func TestOrder(t *testing.T) {
 		if st := b.Status(); !errors.Is(st.Err, errInjected) {
 			t.Errorf("%+v", st)
 		}
-		fail = nil
+		set(nil)
 		time.Sleep(settleInterval + poll)
 		expect("again", "remember", fmt.Sprintf("sealed %d %d", second.LSN, second.Position))
 		time.Sleep(2 * settleInterval)

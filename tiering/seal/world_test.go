@@ -100,7 +100,7 @@ func (w *world) start(tb testing.TB, kv metadata.KV, change func(*Config)) *brok
 	if b.Sealer, err = New(cfg); err != nil {
 		tb.Fatal(err)
 	}
-	if names, err := w.disk.List(testSpool); err != nil || len(names) > 0 {
+	if names, err := b.cfg.FS.List(b.cfg.SpoolDir); err != nil || len(names) > 0 {
 		tb.Fatalf("after the start the spool has %q, %v", names, err)
 	}
 	return b
