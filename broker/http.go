@@ -19,6 +19,7 @@ import (
 //	/healthz   200 while the process works at all
 //	/readyz    200 when sends and pulls are served, else 503 with the reason
 func httpHandler(reg *prometheus.Registry, ready func() error, profiles bool) http.Handler {
+	reg.MustRegister(readyGauge(ready))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
