@@ -32,6 +32,9 @@ func newMetrics(reg prometheus.Registerer, s *Sealer) (*metrics, error) {
 			Name: "varve_seal_failures_total", Help: "Attempts at a step that failed and were repeated, by the class of the fault.",
 		}, []string{"class"}),
 	}
+	for _, c := range []class{classThrottled, classTransient, classRefused, classMetadata, classDisk} {
+		m.failures.WithLabelValues(string(c)) // there from the start, so that the first failure is an increase
+	}
 	if reg == nil {
 		return m, nil
 	}
