@@ -116,8 +116,8 @@ func (c *Catalog) Since(ctx context.Context, ordinal uint32, ms int64) iter.Seq2
 		first, _ := row.bounds()
 		begun := false
 		wanted := func(l *Located) bool {
-			begun = begun || l.End > first && l.MaxStore >= ms
-			return begun && l.End > first
+			begun = begun || l.End > first && l.MaxStore >= ms // offsets rise: none below first comes after it
+			return begun
 		}
 		pages := s.pages()
 		if !s.paged(ordinal) {

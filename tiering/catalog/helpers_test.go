@@ -51,6 +51,7 @@ type store struct {
 	bucket *objstore.Mem
 	next   uint64 // object number
 	state  metadata.SealedState
+	cache  int64 // bytes of the catalogs' page cache; 0: the default
 }
 
 func newStore(tb testing.TB) *store {
@@ -64,7 +65,7 @@ func (s *store) number() uint64 {
 }
 
 func (s *store) config() Config {
-	return Config{Bucket: s.bucket, Cluster: testCluster, Shard: testShard}
+	return Config{Bucket: s.bucket, Cluster: testCluster, Shard: testShard, PageCache: s.cache}
 }
 
 // open opens a catalog of what is listed.
@@ -88,9 +89,11 @@ func (s *store) segment(level uint8, firstLSN, endLSN uint64, parts []part, curs
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	for _, p := range parts {
-		q := segment.Queue{Ordinal: p.ordinal, Topic: "t", Incarnation: 1, Keys: segment.KeysNone}
-		err := w.Queue(q, segment.Uncompressed)
+	for i, p := range parts {
+		var err error
+		if i == 0 || parts[i-1].ordinal != p.ordinal {
+			err = w.Queue(segment.Queue{Ordinal: p.ordinal, Topic: "t", Incarnation: 1, Keys: segment.KeysNone}, segment.Uncompressed)
+		}
 		if err == nil && p.store == 0 {
 			err = w.Hole(p.first, p.end-p.first)
 		} else if err == nil {
@@ -104,7 +107,7 @@ func (s *store) segment(level uint8, firstLSN, endLSN uint64, parts []part, curs
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	s.put(1, object, metadata.KindSegment, out.Bytes())
+	s.put(object, metadata.KindSegment, out.Bytes())
 	f := &sum.Footer
 	seg := metadata.Segment{
 		Object: object, Epoch: 1, Level: level, Size: sum.Size, FooterCRC: f.CRC, FirstLSN: firstLSN, EndLSN: endLSN, MinStore: f.MinStore, MaxStore: f.MaxStore,
@@ -130,9 +133,9 @@ func messages(tb testing.TB, p *part) []byte {
 	return out
 }
 
-func (s *store) put(epoch, object uint64, kind string, b []byte) {
+func (s *store) put(object uint64, kind string, b []byte) {
 	s.tb.Helper()
-	if err := objstore.PutBytes(s.tb.Context(), s.bucket, ObjectKey(testShard, epoch, object, kind), b, objstore.PutOptions{IfNoneMatch: true}); err != nil {
+	if err := objstore.PutBytes(s.tb.Context(), s.bucket, ObjectKey(testShard, 1, object, kind), b, objstore.PutOptions{IfNoneMatch: true}); err != nil {
 		s.tb.Fatal(err)
 	}
 }
@@ -156,7 +159,7 @@ func (s *store) page(segs []manifest.PageSegment) manifest.PageRef {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	s.put(1, ref.Object, metadata.KindPage, b)
+	s.put(ref.Object, metadata.KindPage, b)
 	return ref
 }
 
@@ -176,7 +179,7 @@ func (s *store) root(pages []manifest.PageRef, rows map[uint32]manifest.QueueRow
 		s.tb.Fatal(err)
 	}
 	b := r.Encode()
-	s.put(1, r.Object, metadata.KindRoot, b)
+	s.put(r.Object, metadata.KindRoot, b)
 	ptr.Size, ptr.CRC, ptr.EndLSN = int64(len(b)), crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)), r.EndLSN
 	s.state.Manifest = &ptr
 	return r, ptr

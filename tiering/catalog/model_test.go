@@ -44,6 +44,7 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 		store: newStore(t), rng: rng, lsn: 1, clock: 1_700_000_000_000, next: map[uint32]uint64{}, last: map[uint32]int64{}, cursor: map[uint32]uint64{},
 		dropped: map[uint32]bool{}, rows: map[uint32]manifest.QueueRow{},
 	}
+	w.cache = [...]int64{0, 1, 20_000}[rng.IntN(3)] // with a byte nothing is kept, so that what is gone is missed
 	for i := range 8 {
 		w.newQueue(uint32(1 + i*[...]int{1, 60, 200}[rng.IntN(3)]))
 	}
@@ -105,8 +106,9 @@ func (w *world) listed(ordinal uint32) []Located {
 // seal commits a segment of level 0.
 func (w *world) seal() {
 	var parts []part
+	odds := [...]int{0, 2, 2, 5}[w.rng.IntN(4)] // a segment may have nothing but cursors
 	for _, o := range w.queues {
-		if w.rng.IntN(3) == 0 {
+		if w.rng.IntN(6) >= odds {
 			continue
 		}
 		w.clock += w.rng.Int64N(50)
@@ -235,7 +237,7 @@ func (w *world) roll() {
 	var gone []uint64
 	var segs []manifest.PageSegment
 	at := len(w.pages)
-	if at > 0 && len(w.pages[at-1]) < 10 {
+	if at > 0 && len(w.pages[at-1]) < 6 {
 		at--
 		segs = slices.Clone(w.pages[at])
 	}

@@ -34,7 +34,7 @@ func Open(ctx context.Context, cfg Config, st *metadata.SealedState) (*Catalog, 
 	}
 	for i := range st.Segments {
 		g.Go(func() (err error) {
-			next.recents[i], err = c.readRecent(gctx, &st.Segments[i])
+			next.recents[i], err = c.readOrScan(gctx, &st.Segments[i])
 			return err
 		})
 	}
@@ -52,6 +52,9 @@ func (c *Catalog) readRoot(ctx context.Context, ptr *metadata.ManifestPointer) (
 	key := ObjectKey(c.cfg.Shard, ptr.Epoch, ptr.Object, metadata.KindRoot)
 	bad := func(format string, args ...any) (*manifest.Root, error) {
 		return nil, fmt.Errorf("manifest %s: %w: %s", key, ErrMismatch, fmt.Sprintf(format, args...))
+	}
+	if ptr.Size > manifest.MaxRootBytes {
+		return bad("%d bytes", ptr.Size)
 	}
 	b, err := objstore.ReadAll(ctx, c.cfg.Bucket, key, ptr.Size)
 	switch {

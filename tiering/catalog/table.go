@@ -54,7 +54,7 @@ func (r *row) keep(before *row) {
 }
 
 // chunkBits is the logarithm of the ordinals in a chunk.
-const chunkBits = 7
+const chunkBits = 5
 
 // chunk has the rows of queues whose ordinals begin with the same bits, by ordinal.
 type chunk struct {

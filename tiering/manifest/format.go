@@ -15,7 +15,6 @@ const (
 	rootHeader     = 97 // without the shard's name
 	rootLeader     = 16 // the first bytes, the same in every version
 	maxRootHeader  = 4096
-	maxRoot        = 64 << 20
 	minPageRow     = 13 // bytes of a row in the table of pages
 	minQueueRow    = 6
 	footerSize     = 512
@@ -25,6 +24,8 @@ const (
 	blockRowSize   = 24
 	maxIndex       = 16 << 20
 
+	// MaxRootBytes bounds a root.
+	MaxRootBytes = 64 << 20
 	// MaxPageSegments bounds the segments of a page.
 	MaxPageSegments = 1024
 	// MaxPageRuns bounds the runs of a page.

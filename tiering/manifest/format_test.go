@@ -27,7 +27,7 @@ func TestFormatPage(t *testing.T) {
 	}
 	page := string(b)
 	for name, want := range map[string]int64{
-		"format version": formatVersion, "root header": rootHeader, "root at most": maxRoot, "segments per page": MaxPageSegments, "runs per page": MaxPageRuns,
+		"format version": formatVersion, "root header": rootHeader, "root at most": MaxRootBytes, "segments per page": MaxPageSegments, "runs per page": MaxPageRuns,
 		"page at most": MaxPageBytes, "runs of a queue at most": maxQueueRuns, "directory block": directoryTarget, "directory block at most": maxDirectory,
 		"segments per block": segmentsPer, "index at most": maxIndex, "index header": indexHeader, "segment block row": segmentRowSize,
 		"directory block row": blockRowSize, "footer size": footerSize, "tail read": tailBytes, "shard name at most": maxShardName, "ordinal at most": message.MaxOrdinal,
@@ -145,7 +145,7 @@ func TestSizes(t *testing.T) {
 	r := testRoot(rng, (1<<50)/(256<<20)/MaxPageSegments, 100_000)
 	b := r.Encode()
 	t.Logf("1 PiB in segments of 256 MiB, 100,000 queues: %d pages, a root of %d bytes: %d of pages, %d of queues", len(r.Pages), len(b), len(r.encodePages()), len(r.encodeQueues()))
-	if len(b) > maxRoot/8 {
+	if len(b) > MaxRootBytes/8 {
 		t.Errorf("a root of %d bytes", len(b))
 	}
 	for _, queues := range []int{10, 1000} {

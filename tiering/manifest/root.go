@@ -111,7 +111,7 @@ func DecodeRoot(b []byte) (*Root, error) {
 	copy(r.Cluster[:], b[16:])
 	pagesLen, queuesLen := int64(le.Uint32(b[80:])), int64(le.Uint32(b[88:]))
 	switch end := int64(n) + pagesLen + queuesLen; {
-	case end > maxRoot:
+	case end > MaxRootBytes:
 		return nil, corrupt(SectionRoot, 0, "tables of %d and %d bytes", pagesLen, queuesLen)
 	case end > int64(len(b)):
 		return nil, fmt.Errorf("%w: a root of %d bytes, not %d", ErrTruncated, len(b), end)
