@@ -4,6 +4,7 @@ package seal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -25,12 +26,16 @@ import (
 type sink struct {
 	objstore.Store
 
-	buf []byte
+	buf  []byte
+	rate float64 // bytes per second; 0: no limit
 }
 
-func (s *sink) Put(_ context.Context, _ string, r io.ReadSeeker, _ int64, _ objstore.PutOptions) error {
+func (s *sink) Put(_ context.Context, _ string, r io.ReadSeeker, size int64, _ objstore.PutOptions) error {
+	if s.rate > 0 {
+		time.Sleep(time.Duration(float64(size) / s.rate * float64(time.Second)))
+	}
 	for {
-		if _, err := r.Read(s.buf); err == io.EOF {
+		if _, err := r.Read(s.buf); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
@@ -181,6 +186,27 @@ func BenchmarkSeal(b *testing.B) {
 			life.stop(b)
 		})
 	}
+}
+
+// BenchmarkSealSlowly seals 64 MiB in segments of 8 MiB into a bucket that takes 100 MB/s: building and uploading overlap.
+func BenchmarkSealSlowly(b *testing.B) {
+	w := benchLog(b, 64, 64<<20, segment.Fast, segment.KeysAll, text)
+	_, bytes := benchBlocks(w)
+	world := &world{kv: metadata.NewMemory(), mem: objstore.NewMem(), wal: w, disk: vfs.NewCrash(nil)}
+	dir := b.TempDir()
+	life := world.start(b, world.kv, func(c *Config) {
+		c.Bucket, c.Catalog, c.Bytes, c.FS, c.SpoolDir = &sink{buf: make([]byte, 1<<20), rate: 100e6}, noCatalog{}, 8<<20, vfs.OS(), dir
+	})
+	b.SetBytes(int64(bytes))
+	for b.Loop() {
+		if _, err := life.Seal(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		rewind(life, w)
+		b.StartTimer()
+	}
+	life.stop(b)
 }
 
 // rewind makes the records those of the next LSNs, and not sealed.

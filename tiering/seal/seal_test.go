@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -489,12 +490,12 @@ func TestSpoolDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := seed(t)
 		w := newWorld(t, newTopics(rng, 2))
-		damaged := 0
+		var damaged atomic.Int64
 		b := w.start(t, w.kv, func(c *Config) { c.FS = damagedFS{FS: c.FS, times: 2, seen: &damaged} })
 		w.wal.fill(t, rng, 10, 1000)
 		w.sealAll(t, b)
-		if damaged < 2 {
-			t.Errorf("damaged %d times", damaged)
+		if n := damaged.Load(); n < 2 {
+			t.Errorf("damaged %d times", n)
 		}
 		b.stop(t)
 	})
@@ -504,8 +505,8 @@ func TestSpoolDamage(t *testing.T) {
 type damagedFS struct {
 	vfs.FS
 
-	times int
-	seen  *int
+	times int64
+	seen  *atomic.Int64
 }
 
 func (d damagedFS) Create(name string) (vfs.File, error) {
@@ -521,41 +522,48 @@ type damagedFile struct {
 
 func (f *damagedFile) ReadAt(b []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(b, off)
-	if n > 0 && *f.d.seen < f.d.times {
-		*f.d.seen++
+	if n > 0 && f.d.seen.Add(1) <= f.d.times {
 		b[n/2] ^= 4
 	}
 	return n, err
 }
 
-// TestSpoolLost: a spool file that cannot be read any more is given up: its records are sealed under another number.
+// TestSpoolLost: a spool file that cannot be read any more is given up, with what was built behind it: the records are sealed under other numbers.
 func TestSpoolLost(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		rng := seed(t)
-		w := newWorld(t, newTopics(rng, 2))
-		b := w.start(t, w.kv, func(c *Config) { c.FS, c.Bytes = &lostFS{FS: c.FS}, 1<<20 })
-		w.wal.fill(t, rng, 10, 100)
-		w.sealAll(t, b)
-		st := w.check(t)
-		if len(st.Segments) != 1 || st.Segments[0].Object != 2 || len(st.Uploads) != 1 || st.Uploads[0].Object != 1 {
-			t.Errorf("%+v, %+v", st.Segments, st.Uploads)
-		}
-		b.stop(t)
-	})
+	for _, tt := range []struct {
+		name    string
+		bytes   int64
+		intents int
+	}{{"one segment", 1 << 20, 1}, {"and one behind it", 2 << 10, 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			rng := seed(t)
+			w := newWorld(t, newTopics(rng, 2))
+			b := w.start(t, w.kv, func(c *Config) { c.FS, c.Bytes = &lostFS{FS: c.FS}, tt.bytes })
+			w.wal.fill(t, rng, 30, 400)
+			w.sealAll(t, b)
+			st := w.check(t)
+			if st.Segments[0].Object != uint64(tt.intents)+1 || len(st.Uploads) != tt.intents {
+				t.Errorf("%s: first %+v, %+v", tt.name, st.Segments[0], st.Uploads)
+			}
+			if names, err := w.disk.List(testSpool); err != nil || len(names) > 0 {
+				t.Errorf("%s: %q, %v", tt.name, names, err)
+			}
+			b.stop(t)
+		})
+	}
 }
 
 // lostFS fails the second read of the first file, which is the upload.
 type lostFS struct {
 	vfs.FS
 
-	files int
+	files atomic.Int64
 }
 
 func (l *lostFS) Create(name string) (vfs.File, error) {
-	l.files++
 	f, err := l.FS.Create(name)
-	if l.files > 1 || err != nil {
+	if l.files.Add(1) > 1 || err != nil {
 		return f, err
 	}
 	return &lostFile{File: f}, nil

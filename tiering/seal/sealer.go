@@ -26,6 +26,7 @@ type Sealer struct {
 
 	busy chan struct{} // a semaphore of one, which guards the fields of this paragraph
 	work *work         // nil: none is under way
+	next *work         // the one behind it, which is not uploaded before work is committed
 	// trimTo is the position below which the log may be trimmed: of the last commit that is remembered, which is at revision remembered. owing says that something
 	// is to be done again: remembering, or trimming.
 	trimTo     uint64

@@ -13,7 +13,7 @@ import (
 )
 
 // spoolBuffer is how much is written, or read back, at once.
-const spoolBuffer = 1 << 20
+const spoolBuffer = 256 << 10
 
 // spool is a segment in a file, on its way to the bucket. The file is not synced: a start empties the directory.
 type spool struct {
@@ -84,7 +84,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // verify reads the file and compares it with what was written.
 func (s *spool) verify(size int64, crc uint32) error {
-	buf := make([]byte, spoolBuffer)
+	buf := make([]byte, min(size, spoolBuffer))
 	var got uint32
 	var n int64
 	for r := io.NewSectionReader(s.file, 0, size); ; {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/varvemq/varve/metadata"
@@ -15,7 +16,8 @@ import (
 // work is the segment under way. What is set says how far it is.
 type work struct {
 	cut      *cut
-	upload   metadata.Upload // Object is 0 until it is reserved
+	previous uint32          // crc of the footer of the segment before
+	intent   metadata.Upload // Object is 0 until it is reserved
 	identity segment.Identity
 	spool    *spool // nil until it is built; then cut's pieces are gone
 	sum      segment.Summary
@@ -68,19 +70,51 @@ func (s *Sealer) advance(ctx context.Context, target uint64) (bool, error) {
 	return true, nil
 }
 
-// segment makes the next segment, or finishes the one under way.
+// tail is where a cut begins.
+type tail struct {
+	lsn   uint64
+	pos   uint64
+	epoch uint32 // of the record before, or not below it
+	crc   uint32 // of the footer of the segment before
+	skip  bool   // pos may be too low
+}
+
+// behind returns where the cut after a segment that is built begins.
+func (w *work) behind() tail {
+	return tail{lsn: w.cut.end, pos: w.cut.pos, epoch: w.cut.epoch, crc: w.seg.FooterCRC}
+}
+
+// behind returns where the cut after what is committed begins.
+func (s *Sealer) behind() tail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return tail{lsn: s.head.LSN, pos: s.from, epoch: s.epoch, crc: s.head.FooterCRC, skip: s.head.PositionLost}
+}
+
+// segment makes the next segment, or finishes the one under way. While that is uploaded, the one behind it is built, if the log has enough for it.
 func (s *Sealer) segment(ctx context.Context) error {
 	if s.work == nil {
-		c, err := s.gather(ctx)
-		if err != nil || c == nil {
+		s.work, s.next = s.next, nil
+	}
+	if s.work == nil {
+		at := s.behind()
+		c, to, err := s.cut(ctx, at)
+		if err != nil {
 			return err
 		}
-		s.work = &work{cut: c}
+		if c == nil {
+			s.passed(to)
+			return nil
+		}
+		s.work = &work{cut: c, previous: at.crc}
 	}
 	w := s.work
 	if err := s.prepare(ctx, w); err != nil {
 		return err
 	}
+	var ahead sync.WaitGroup
+	ahead.Go(func() { s.next = s.ahead(ctx, w.behind(), s.next) })
+	defer ahead.Wait()
 	if !w.uploaded {
 		if err := s.persist(ctx, stepUpload, func(ctx context.Context) error { return s.upload(ctx, w) }); err != nil {
 			return fmt.Errorf("segment %d: %w", w.seg.Object, err)
@@ -100,84 +134,108 @@ func (s *Sealer) segment(ctx context.Context) error {
 	return nil
 }
 
-// gather cuts what follows the committed LSN, or returns nil if there is nothing.
-func (s *Sealer) gather(ctx context.Context) (*cut, error) {
+// ahead builds the segment behind the one under way, or goes on with it, as far as one attempt takes it. A failure is met again, and reported, when its turn comes.
+func (s *Sealer) ahead(ctx context.Context, at tail, w *work) *work {
+	if w == nil {
+		if durable := s.cfg.Source.Durable(); durable < at.pos || durable-at.pos < uint64(s.cfg.Bytes) {
+			return nil
+		}
+		c, _, err := s.cut(ctx, at)
+		if err != nil || c == nil || !c.full {
+			return nil
+		}
+		w = &work{cut: c, previous: at.crc}
+	}
+	if s.reserve(ctx, w) == nil {
+		_ = s.write(w) // its turn comes
+	}
+	return w
+}
+
+// cut gathers what begins at a place, or returns nil if there is nothing up to a position.
+func (s *Sealer) cut(ctx context.Context, at tail) (*cut, uint64, error) {
 	began := time.Now()
-	s.mu.Lock()
-	head, from, epoch := s.head, s.from, s.epoch
-	s.mu.Unlock()
 	to := s.cfg.Source.Durable()
 	s.observe(to)
 	g := gatherer{
-		cut: cut{first: head.LSN, end: head.LSN, queues: map[uint32]queue{}, cursors: map[uint32]uint64{}}, topics: s.cfg.Topics,
-		limit: s.cfg.Bytes, max: s.cfg.Own.Epoch(), gapAbove: epoch, skip: head.PositionLost,
+		cut: cut{first: at.lsn, end: at.lsn, queues: map[uint32]queue{}, cursors: map[uint32]uint64{}}, topics: s.cfg.Topics,
+		limit: s.cfg.Bytes, max: s.cfg.Own.Epoch(), gapAbove: at.epoch, skip: at.skip,
 	}
-	if from < to {
-		if err := s.cfg.Source.Scan(ctx, from, to, g.take); err != nil {
-			return nil, fmt.Errorf("%s: positions [%d, %d): %w", stepCut, from, to, err)
+	if at.pos < to {
+		if err := s.cfg.Source.Scan(ctx, at.pos, to, g.take); err != nil {
+			return nil, 0, fmt.Errorf("%s: positions [%d, %d): %w", stepCut, at.pos, to, err)
 		}
 	}
 	if g.records == 0 {
-		s.passed(max(from, to))
-		return nil, nil //nolint:nilnil // no records, no cut
+		return nil, max(at.pos, to), nil
 	}
 	s.metrics.took(stepCut, time.Since(began))
-	return &g.cut, nil
+	return &g.cut, 0, nil
 }
 
 // prepare reserves the segment's number and builds it.
 func (s *Sealer) prepare(ctx context.Context, w *work) error {
-	if w.upload.Object == 0 {
-		err := s.persist(ctx, stepReserve, func(ctx context.Context) error {
-			ups, err := s.cfg.Own.ReserveObjects(ctx, []string{metadata.KindSegment})
-			if err == nil {
-				w.upload = ups[0]
-			}
-			return err
-		})
-		if err != nil {
+	if w.intent.Object == 0 {
+		if err := s.persist(ctx, stepReserve, func(ctx context.Context) error { return s.reserve(ctx, w) }); err != nil {
 			return err
 		}
 	}
+	if w.spool == nil {
+		if err := s.persist(ctx, stepBuild, func(context.Context) error { return s.write(w) }); err != nil {
+			return fmt.Errorf("segment %d, LSNs [%d, %d): %w", w.intent.Object, w.cut.first, w.cut.end, err)
+		}
+	}
+	return nil
+}
+
+// reserve reserves a segment's number, if it has none.
+func (s *Sealer) reserve(ctx context.Context, w *work) error {
+	if w.intent.Object != 0 {
+		return nil
+	}
+	intents, err := s.cfg.Own.ReserveObjects(ctx, []string{metadata.KindSegment})
+	if err != nil {
+		return err
+	}
+	w.intent = intents[0]
+	return nil
+}
+
+// write builds a segment, if it is not built.
+func (s *Sealer) write(w *work) error {
 	if w.spool != nil {
 		return nil
 	}
-	own, c := s.cfg.Own, w.cut
-	w.identity = segment.Identity{Cluster: s.cfg.Cluster, Shard: s.cfg.Shard, Epoch: own.Epoch(), Sequence: w.upload.Object}
-	s.mu.Lock()
-	previous := s.head.FooterCRC
-	s.mu.Unlock()
-	cfg := segment.Config{
-		Identity: w.identity, FirstLSN: c.first, EndLSN: c.end, EtcdRevision: uint64(w.upload.Revision), Created: s.cfg.Clock().UnixMilli(), Previous: previous,
-	}
-	name := filepath.Join(s.cfg.SpoolDir, fmt.Sprintf("%016x.%s", w.upload.Object, metadata.KindSegment))
-	err := s.persist(ctx, stepBuild, func(context.Context) (err error) {
-		w.spool, w.sum, err = s.build(name, c, cfg)
-		return err
+	epoch, object, c := s.cfg.Own.Epoch(), w.intent.Object, w.cut
+	w.identity = segment.Identity{Cluster: s.cfg.Cluster, Shard: s.cfg.Shard, Epoch: epoch, Sequence: object}
+	name := filepath.Join(s.cfg.SpoolDir, fmt.Sprintf("%016x.%s", object, metadata.KindSegment))
+	sp, sum, err := s.build(name, c, segment.Config{
+		Identity: w.identity, FirstLSN: c.first, EndLSN: c.end, EtcdRevision: uint64(w.intent.Revision), Created: s.cfg.Clock().UnixMilli(), Previous: w.previous,
 	})
 	if err != nil {
-		w.spool = nil
-		return fmt.Errorf("segment %d, LSNs [%d, %d): %w", w.upload.Object, c.first, c.end, err)
+		return err
 	}
-	f := &w.sum.Footer
+	f := &sum.Footer
+	w.spool, w.sum = sp, sum
 	w.seg = metadata.Segment{
-		Object: w.upload.Object, Epoch: own.Epoch(), Size: w.sum.Size, FooterCRC: f.CRC, FirstLSN: c.first, EndLSN: c.end, MinStore: f.MinStore, MaxStore: f.MaxStore,
+		Object: object, Epoch: epoch, Size: sum.Size, FooterCRC: f.CRC, FirstLSN: c.first, EndLSN: c.end, MinStore: f.MinStore, MaxStore: f.MaxStore,
 		Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues, Cursors: c.sortedCursors(),
 	}
-	w.head = metadata.SealHead{LSN: c.end, WALUUID: s.wal, Position: c.pos, Epoch: own.Epoch(), FooterCRC: f.CRC, Object: w.upload.Object}
+	w.head = metadata.SealHead{LSN: c.end, WALUUID: s.wal, Position: c.pos, Epoch: epoch, FooterCRC: f.CRC, Object: object}
 	c.pieces, c.queues, c.cursors = nil, nil, nil // the log's memory is not held while the bucket is away
 	return nil
 }
 
-// abandon gives up a segment whose spool file is of no use any more. Its records are cut again, under another number; its intent, and the object if an attempt has
-// created it, are left to the sweep of a later epoch, as after a crash.
+// abandon gives up a segment whose spool file is of no use any more, and the one behind it. Their records are cut again, under other numbers; intents, and the object
+// if an attempt has created it, are left to the sweep of a later epoch, as after a crash.
 func (s *Sealer) abandon(ctx context.Context, err error) error {
-	w := s.work
-	s.work = nil
 	s.failed(stepUpload, classDisk, err)
-	if err := w.spool.remove(); err != nil {
-		s.cfg.Logger.Warn("spool file was not removed", "error", err)
+	for _, w := range []*work{s.work, s.next} { // the next one says which is before it
+		if w != nil && w.spool != nil {
+			s.discard(w.spool)
+		}
 	}
+	s.work, s.next = nil, nil
 	return s.sleep(ctx, classDisk.pause(0))
 }
 
@@ -187,14 +245,18 @@ func (s *Sealer) committed(w *work, head metadata.SealHead) {
 	s.head, s.epoch, s.from = head, w.cut.epoch, w.cut.pos
 	s.seen = s.seen.above(s.from)
 	s.mu.Unlock()
-	if err := w.spool.remove(); err != nil {
-		s.cfg.Logger.Warn("spool file was not removed", "error", err)
-	}
+	s.discard(w.spool)
 	s.metrics.sealed(&w.seg)
 	s.cfg.Logger.Debug("segment committed", "object", w.seg.Object, "first_lsn", w.seg.FirstLSN, "end_lsn", w.seg.EndLSN, "messages", w.seg.Messages, "bytes", w.seg.Size)
 	s.remember(head)
 	s.cfg.Catalog.Add(catalog.RecentOf(w.seg, &w.sum))
 	s.release(head)
+}
+
+func (s *Sealer) discard(sp *spool) {
+	if err := sp.remove(); err != nil {
+		s.cfg.Logger.Warn("spool file was not removed", "error", err)
+	}
 }
 
 // remember has the data directory remember a commit. Until it does, the log is not trimmed further.

@@ -68,8 +68,9 @@ func (p *tap) ask(what string) (mode, bool) {
 	case fenceBefore:
 		p.fence()
 		return "", false
+	default:
+		return m, false
 	}
-	return m, false
 }
 
 // done is called after an operation, and reports whether its outcome is to be hidden.
@@ -84,8 +85,9 @@ func (p *tap) done(m mode) bool {
 	case fenceAfter:
 		p.fence()
 		return false
+	default:
+		return m == failAfter || m == precond
 	}
-	return m == failAfter || m == precond
 }
 
 // do does an operation whose failure is class.
