@@ -342,6 +342,19 @@ const (
 	ReqVarveFirst int32 = 30000
 	// ReqVarveLast is the last of Varve's own request codes.
 	ReqVarveLast int32 = 30099
+
+	// ReqSeal asks for everything that is durable to be sealed: ext "lsn" of an answer before, to ask how far it is; the answer is a SealProgress.
+	ReqSeal int32 = 30000
+	// ReqStorageStatus asks for a StorageStatus.
+	ReqStorageStatus int32 = 30001
+	// ReqListSegments asks for a SegmentList: ext "offset", "limit".
+	ReqListSegments int32 = 30002
+	// ReqInspectSegment asks for a SegmentDetail: ext "object".
+	ReqInspectSegment int32 = 30003
+	// ReqVerifySegment asks for a SegmentCheck: ext "object".
+	ReqVerifySegment int32 = 30004
+	// ReqFsck starts a check of the storage, or asks how far it is: ext "deep", "repair", "start"; the answer is a FsckStatus.
+	ReqFsck int32 = 30005
 )
 
 // unwrapCode returns the request code that a code of the binary header, which
