@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/varvemq/varve/metadata"
@@ -22,14 +23,15 @@ type Maintainer struct {
 	metrics *metrics
 	pass    chan struct{} // a semaphore of one: what is below belongs to the pass that holds it
 
-	job     job                  // that has reserved numbers and is not committed yet; nil: none
-	unused  []metadata.Upload    // reserved, and never written
-	litter  []string             // spool files to be removed
-	barred  map[uint64]time.Time // segments that could not be merged, until when
-	expires map[uint32]expiry    // by ordinal, see retention
-	sized   map[string]sized     // by topic
-	pages   map[uint64]*pageLife // by the page's object
-	absent  map[absence]struct{} // pages that do not have a tombstone's ordinals
+	fault   atomic.Pointer[fault] // of the last pass of Run
+	job     job                   // that has reserved numbers and is not committed yet; nil: none
+	unused  []metadata.Upload     // reserved, and never written
+	litter  []string              // spool files to be removed
+	barred  map[uint64]time.Time  // segments that could not be merged, until when
+	expires map[uint32]expiry     // by ordinal, see retention
+	sized   map[string]sized      // by topic
+	pages   map[uint64]*pageLife  // by the page's object
+	absent  map[absence]struct{}  // pages that do not have a tombstone's ordinals
 
 	wall       time.Time // at the start,
 	mono       time.Duration
@@ -39,6 +41,17 @@ type Maintainer struct {
 	swept      bool // there was a sweep
 	lastRoll   time.Duration
 	lastUnlist time.Duration
+}
+
+// fault makes an error fit an atomic pointer.
+type fault struct{ err error }
+
+// Err returns why the last pass of Run failed, nil if it did not.
+func (m *Maintainer) Err() error {
+	if f := m.fault.Load(); f != nil {
+		return f.err
+	}
+	return nil
 }
 
 // job is what has reserved numbers. It can be run until it succeeds; each step that is done stays done.
@@ -81,6 +94,7 @@ func (m *Maintainer) Run(ctx context.Context) error {
 			return nil
 		}
 		err := m.Pass(ctx)
+		m.fault.Store(&fault{err})
 		switch {
 		case ctx.Err() != nil:
 			return nil

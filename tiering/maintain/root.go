@@ -150,6 +150,9 @@ func (j *manifestJob) run(ctx context.Context, m *Maintainer) error {
 	}
 	j.done = true
 	m.cfg.Catalog.SetManifest(j.root, ptr, objects)
+	if m.cfg.OnRoll != nil {
+		m.cfg.OnRoll()
+	}
 	if j.edit.done != nil {
 		j.edit.done()
 	}
