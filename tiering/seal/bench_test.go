@@ -3,10 +3,7 @@
 package seal
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -21,27 +18,6 @@ import (
 	"github.com/varvemq/varve/tiering/objstore"
 	"github.com/varvemq/varve/tiering/segment"
 )
-
-// sink is a bucket that reads what it is sent, and keeps nothing.
-type sink struct {
-	objstore.Store
-
-	buf  []byte
-	rate float64 // bytes per second; 0: no limit
-}
-
-func (s *sink) Put(_ context.Context, _ string, r io.ReadSeeker, size int64, _ objstore.PutOptions) error {
-	if s.rate > 0 {
-		time.Sleep(time.Duration(float64(size) / s.rate * float64(time.Second)))
-	}
-	for {
-		if _, err := r.Read(s.buf); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-}
 
 type noCatalog struct{}
 

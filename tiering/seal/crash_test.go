@@ -7,8 +7,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -230,6 +232,71 @@ func TestChaos(t *testing.T) {
 				if t.Failed() {
 					t.Log(strings.Join(log, "\n"))
 				}
+			})
+		})
+	}
+}
+
+// TestAllAtOnce: Run, calls of Seal that give up, kicks, and appends at the same time, with everything failing now and then.
+func TestAllAtOnce(t *testing.T) {
+	t.Parallel()
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				rng := seed(t)
+				w := newWorld(t, newTopics(rng, 6))
+				faults := rand.New(rand.NewPCG(rng.Uint64(), 2))
+				p := &tap{decide: func(_ int, what string) mode {
+					if what != "scan" && faults.Float64() < 0.1 {
+						return []mode{failBefore, failAfter, precond}[faults.IntN(3)]
+					}
+					return ""
+				}}
+				b := w.tapped(t, p, false, func(c *Config) { c.Bytes = crashBytes })
+				p.begin(func() {})
+				stop := running(t, b.Sealer)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+				defer cancel()
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						w.wal.fill(t, rng, rng.IntN(10), 500)
+						if rng.IntN(3) == 0 {
+							b.Kick()
+						}
+						time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
+					}
+				})
+				for j := range 3 {
+					calls := rand.New(rand.NewPCG(uint64(i), uint64(j)))
+					wg.Go(func() {
+						for ctx.Err() == nil {
+							cctx, cancel := context.WithTimeout(ctx, time.Duration(calls.IntN(3000))*time.Millisecond)
+							target := w.wal.Durable()
+							head, err := b.Seal(cctx)
+							switch {
+							case err != nil && !errors.Is(err, context.DeadlineExceeded):
+								t.Error(err)
+							case err == nil && b.scanned() < target:
+								t.Errorf("Seal returned %+v, the log was durable up to %d", head, target)
+							}
+							cancel()
+							b.Status()
+							time.Sleep(time.Duration(calls.IntN(5000)) * time.Millisecond)
+						}
+					})
+				}
+				wg.Wait()
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				p.end()
+				w.sealAll(t, b)
+				if n := len(b.catalog.list()); n < 20 || n != len(w.state(t).Segments) {
+					t.Errorf("the catalog got %d segments, %d are listed", n, len(w.state(t).Segments))
+				}
+				b.stop(t)
 			})
 		})
 	}

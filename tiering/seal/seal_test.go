@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -583,6 +584,33 @@ func (f *lostFile) ReadAt(b []byte, off int64) (int, error) {
 		return 0, errInjected
 	}
 	return f.File.ReadAt(b, off)
+}
+
+// TestMemory: a segment is never in memory as a whole. (Not parallel: what others allocate counts.)
+func TestMemory(t *testing.T) { //nolint:paralleltest // see above
+	rng := seed(t)
+	topics := newTopics(rng, 1)
+	w := newWorld(t, topics)
+	q := topics.queues[topics.ordinals()[0]]
+	q.compression = segment.Uncompressed
+	for w.wal.pos < 24<<20 {
+		w.wal.append(Record{Batches: []Batch{q.batch(t, rng, 20, 20_000)}})
+	}
+	w.wal.sync()
+	dir := t.TempDir()
+	b := w.start(t, w.kv, func(c *Config) {
+		c.Bytes, c.FS, c.SpoolDir, c.Bucket = 64<<20, vfs.OS(), dir, &sink{buf: make([]byte, 1<<16)}
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := b.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 || w.state(t).Segments[0].Size < 23<<20 {
+		t.Errorf("%d bytes were allocated for a segment of %d", n, w.state(t).Segments[0].Size)
+	}
+	b.stop(t)
 }
 
 func TestMetrics(t *testing.T) {

@@ -146,8 +146,15 @@ func (s *Sealer) ahead(ctx context.Context, at tail, w *work) *work {
 		}
 		w = &work{cut: c, previous: at.crc}
 	}
-	if s.reserve(ctx, w) == nil {
-		_ = s.write(w) // its turn comes
+	for _, do := range []struct {
+		step step
+		f    func() error
+	}{{stepReserve, func() error { return s.reserve(ctx, w) }}, {stepBuild, func() error { return s.write(w) }}} {
+		began := time.Now()
+		if do.f() != nil {
+			break // its turn comes
+		}
+		s.metrics.took(do.step, time.Since(began))
 	}
 	return w
 }
