@@ -36,6 +36,13 @@ type Config struct {
 	TailCache      int64 // bytes of the newest messages in memory
 	MaxMessageSize int64
 
+	SealBytes   int64         // of log that make a segment
+	SealAge     time.Duration // after which the oldest unsealed message makes one
+	ColdCache   int64         // bytes of decoded blocks in memory
+	ColdDisk    int64         // bytes of fetched blocks on disk; 0: none
+	HedgeAfter  time.Duration // after which a read of object storage is asked for twice; 0: never
+	DeleteGrace time.Duration // how long objects that nothing refers to are kept
+
 	TLSCert, TLSKey string
 	TLSMode         string // disabled, permissive or enforcing
 	Pprof           bool   // serve /debug/pprof
@@ -62,6 +69,10 @@ func (c Config) withDefaults() Config {
 	def(&c.WALHot, 4<<30)
 	def(&c.TailCache, 256<<20)
 	def(&c.MaxMessageSize, 4<<20)
+	def(&c.SealBytes, 64<<20)
+	def(&c.SealAge, time.Minute)
+	def(&c.ColdCache, 64<<20)
+	def(&c.DeleteGrace, time.Hour)
 	def(&c.TLSMode, "permissive")
 	def(&c.Logger, slog.New(slog.DiscardHandler))
 	if c.FS == nil {
@@ -108,7 +119,8 @@ func (c Config) Validate() error {
 	for _, n := range []struct {
 		key       string
 		size, low int64
-	}{{"wal-limit", c.WALLimit, 16 << 20}, {"wal-hot", c.WALHot, 0}, {"tail-cache", c.TailCache, 1 << 20}, {"max-message-size", c.MaxMessageSize, 1 << 10}} {
+	}{{"wal-limit", c.WALLimit, 16 << 20}, {"wal-hot", c.WALHot, 0}, {"tail-cache", c.TailCache, 1 << 20}, {"max-message-size", c.MaxMessageSize, 1 << 10},
+		{"seal-bytes", c.SealBytes, 1 << 10}, {"cold-cache", c.ColdCache, 1 << 20}, {"cold-disk", c.ColdDisk, 0}} {
 		if n.size < n.low {
 			fault("%s: %d is below %d", n.key, n.size, n.low)
 		}
@@ -118,6 +130,14 @@ func (c Config) Validate() error {
 	}
 	if c.WALLimit > maxWALLimit {
 		fault("wal-limit: %d is over %d (%d GiB)", c.WALLimit, int64(maxWALLimit), int64(maxWALLimit>>30))
+	}
+	for _, d := range []struct {
+		key       string
+		time, low time.Duration
+	}{{"seal-age", c.SealAge, 100 * time.Millisecond}, {"hedge-after", c.HedgeAfter, 0}, {"delete-grace", c.DeleteGrace, time.Second}} {
+		if d.time < d.low {
+			fault("%s: %s is below %s", d.key, d.time, d.low)
+		}
 	}
 	if c.LeaseTTL < 2*time.Second {
 		fault("lease-ttl: %s is below 2s", c.LeaseTTL)

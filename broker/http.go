@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,8 +18,8 @@ import (
 //
 //	/metrics   Prometheus
 //	/healthz   200 while the process works at all
-//	/readyz    200 when sends and pulls are served, else 503 with the reason
-func httpHandler(reg *prometheus.Registry, ready func() error, profiles bool) http.Handler {
+//	/readyz    200 when sends and pulls are served, and a line for each thing that does not work besides; else 503 with the reason
+func httpHandler(reg *prometheus.Registry, ready func() error, troubles func() []string, profiles bool) http.Handler {
 	reg.MustRegister(readyGauge(ready))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
@@ -28,7 +29,7 @@ func httpHandler(reg *prometheus.Registry, ready func() error, profiles bool) ht
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = fmt.Fprintln(w, "ready")
+		_, _ = fmt.Fprintln(w, strings.Join(append([]string{"ready"}, troubles()...), "\n"))
 	})
 	if profiles {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

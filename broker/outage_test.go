@@ -239,7 +239,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("after a restart: offset %d, %v", sent.Offset, err)
 	}
 	must(t, b.Stop())
-	_ = refused(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.url}, ObjectStore: bucket}, "accept-tail-loss") // its tail was given up
+	_ = refused(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.url}, ObjectStore: bucket}, "move it away") // its tail was given up
 }
 
 func createTopicOrHave(t *testing.T, a broker.Addrs, name string, queues int) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/varvemq/varve/broker/group"
 	"github.com/varvemq/varve/broker/queue"
@@ -14,7 +15,7 @@ import (
 	"github.com/varvemq/varve/metadata"
 )
 
-// prepare makes the internal topics, drops what deleted topics left in the log, and builds the front end and the timers.
+// prepare makes the internal topics, moves the queues beyond what was lost, and builds the front end and the timers.
 func (b *broker) prepare(ctx context.Context) error {
 	var err error
 	if b.delays, err = message.ParseDelayLevels(message.DefaultDelayLevels); err != nil {
@@ -26,13 +27,7 @@ func (b *broker) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.dropDeleted(ctx); err != nil {
-		return err
-	}
-	if err := b.skipLostTails(ctx); err != nil {
-		return err
-	}
-	if err := b.skipAfterLoss(ctx); err != nil {
+	if err := b.settle(ctx); err != nil {
 		return err
 	}
 	if err := b.newFrontEnd(); err != nil {
@@ -62,7 +57,7 @@ func (b *broker) ensureTopic(ctx context.Context, t metadata.Topic) (*metadata.T
 	return made, nil
 }
 
-// dropDeleted empties the queues of deleted topics, whose records are in the log until their files go.
+// dropDeleted empties the queues of deleted topics, whose records are in the log until their files go, and in segments until these are merged or deleted.
 func (b *broker) dropDeleted(ctx context.Context) error {
 	stones, err := b.store.ListTombstones(ctx)
 	if err != nil {
@@ -75,34 +70,56 @@ func (b *broker) dropDeleted(ctx context.Context) error {
 }
 
 func (b *broker) dropQueues(ranges []metadata.OrdinalRange) {
-	for _, r := range ranges {
-		ordinals := make([]uint32, r.Count)
-		for i := range ordinals {
-			ordinals[i] = r.First + uint32(i)
-		}
-		b.queues.Drop(ordinals)
-	}
+	ordinals := ordinalsOf(ranges)
+	b.queues.Drop(ordinals)
+	b.tier.catalog.DropQueues(ordinals)
 	b.offsets.Forget(ranges)
 }
 
-// lossStep is what a queue's offsets advance by at each lost tail: more than a log of the largest size may have used since the last.
+// settle moves queues beyond offsets that may have been used and are lost, and has what must not be shown before it is in a segment put into one. Nothing is
+// served before it is done.
+func (b *broker) settle(ctx context.Context) error {
+	losses, below := b.own.Losses()
+	lost := losses > b.tier.sealer.Head().SettledLosses
+	if lost {
+		if err := b.skipLostTails(ctx, b.shardQueues(below)); err != nil {
+			return err
+		}
+	}
+	if err := b.skipAfterLoss(ctx); err != nil {
+		return err
+	}
+	if lost || b.objectTopics() {
+		if err := b.sealNow(ctx); err != nil {
+			return fmt.Errorf("seal before serving: %w", err)
+		}
+	}
+	if lost {
+		return b.own.SettleLosses(ctx, losses)
+	}
+	return nil
+}
+
+// objectTopics reports whether the shard has topics whose messages are shown only when they are in a segment.
+func (b *broker) objectTopics() bool {
+	return slices.ContainsFunc(b.store.ListTopics(), func(t *metadata.Topic) bool { return t.Shard == b.own.Shard() && t.Policy().Object })
+}
+
+// lossStep is what a queue's offsets advance by, from the end of its segments, at each lost tail: more than a log of the largest size may have used since.
 const lossStep = 1 << 30
 
 // maxWALLimit is the largest log: full of the smallest messages, all in one queue, it uses up no more than a lossStep.
 const maxWALLimit = lossStep * message.MinSize
 
-// skipLostTails moves the queues that were there when a tail was lost to an offset that nobody has seen. It asks at every start whether that was done: the
-// start that took the shard may have ended before.
-func (b *broker) skipLostTails(ctx context.Context) error {
-	losses, below := b.own.Losses()
-	if losses == 0 {
-		return nil
-	}
-	old := b.shardQueues(below)
-	if b.own.TailLost() {
-		b.log.Warn("the shard's tail is given up: its queues continue at higher offsets", "queues", len(old), "offset", uint64(losses)*lossStep)
-	}
-	if err := b.queues.SkipTo(ctx, old, uint64(losses)*lossStep); err != nil {
+// skipLostTails moves the queues that were there when a tail was lost to an offset that nobody has seen. Until that is in a segment nothing is served, so that a
+// start after one that ended before comes to the same offsets, whatever became of its log.
+func (b *broker) skipLostTails(ctx context.Context, old []*queue.Queue) error {
+	b.log.Warn("the shard's tail is given up: its queues continue at higher offsets", "queues", len(old))
+	err := b.queues.SkipTo(ctx, old, func(q *queue.Queue) uint64 {
+		_, end, _ := b.tier.catalog.Bounds(q.Ordinal())
+		return end + lossStep
+	})
+	if err != nil {
 		return fmt.Errorf("skip offsets after the loss of a tail: %w", err)
 	}
 	return nil
@@ -160,7 +177,7 @@ func (b *broker) newFrontEnd() error {
 		Log: b.queues, Metadata: remoting.Metadata{Store: b.store, Own: b.own}, Offsets: b.offsets,
 		Groups: group.New(group.Config{Logger: b.log}),
 		Locks:  group.NewLocks(nil, func(name string) bool { _, ok := existing[name]; return ok }),
-		Ready:  b.ready, DropQueues: b.dropQueues,
+		Ready:  b.ready, DropQueues: b.dropQueues, Storage: newStorage(b),
 	})
 	return nil
 }
@@ -186,5 +203,5 @@ func (b *broker) resolveDue(ctx context.Context, topic string, queueID int32) (t
 	if !ok {
 		return timer.Target{}, timer.ErrNoTarget
 	}
-	return timer.Target{Queue: b.queues.Queue(ordinal), Topic: t.Name, QueueID: queueID}, nil
+	return timer.Target{Queue: b.queues.Queue(ordinal), Topic: t.Name, QueueID: queueID, Object: t.Policy().Object}, nil
 }

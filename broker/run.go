@@ -59,7 +59,8 @@ type broker struct {
 	fence fence
 	fatal chan error
 
-	etcdStopped <-chan struct{} // closed when the embedded etcd ends; nil with an external one
+	embedded    *metadata.Embedded // nil with an external etcd
+	etcdStopped <-chan struct{}    // closed when the embedded etcd ends; nil with an external one
 
 	closers []closer // in order of start
 
@@ -69,6 +70,7 @@ type broker struct {
 	offsets   *metadata.OffsetCommitter
 	queues    *queue.Log
 	bucket    objstore.Store
+	tier      tier
 	delays    message.DelayLevels
 
 	namesrv, main, http net.Listener
@@ -99,10 +101,10 @@ func (b *broker) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// start does the steps 1 to 6 of the package comment, and listens.
+// start does the steps 1 to 8 of the package comment, and listens.
 func (b *broker) start(ctx context.Context) error {
 	b.fatal = make(chan error, 1)
-	for _, step := range []func(context.Context) error{b.lock, b.listen, b.openMetadata, b.openBucket, b.identify, b.openLog, b.acquire, b.prepare} {
+	for _, step := range []func(context.Context) error{b.lock, b.listen, b.openMetadata, b.openBucket, b.identify, b.guard, b.openLog, b.checkLog, b.acquire, b.openTier, b.prepare} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -168,7 +170,7 @@ func (b *broker) openMetadata(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("embedded etcd: %w", err)
 		}
-		b.etcdStopped = embedded.Stopped()
+		b.embedded, b.etcdStopped = embedded, embedded.Stopped()
 		b.onShutdown("stop the embedded etcd", func(context.Context) error { return embedded.Close() })
 		if b.store, err = embedded.Open(ctx, sc); err != nil {
 			return fmt.Errorf("embedded etcd: %w", err)
@@ -241,13 +243,20 @@ func (b *broker) acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	walID := uuid.UUID(b.queues.WAL().UUID()).String()
+	walID := b.walID()
 	b.id = b.cfg.ShardName + "@" + walID
 	accept := b.cfg.AcceptTailLoss == "all" || b.cfg.AcceptTailLoss == b.cfg.ShardName
+	claim, known, err := b.nextClaim()
+	if err != nil {
+		return err
+	}
 	own, err := b.store.AcquireShard(ctx, metadata.ShardClaim{
-		Shard: b.cfg.ShardName, Broker: b.id, WALUUID: walID, LeaseTTL: b.cfg.LeaseTTL, Wait: b.cfg.LeaseTTL + b.cfg.LeaseTTL/metadata.LeaseMargin + leaseSlack,
+		ID: claim, Known: known, Shard: b.cfg.ShardName, Broker: b.id, WALUUID: walID, LeaseTTL: b.cfg.LeaseTTL, Wait: b.cfg.LeaseTTL + b.cfg.LeaseTTL/metadata.LeaseMargin + leaseSlack,
 		AcceptTailLoss: accept, AdvertisedAddr: addr.String(), LeaseExempt: len(b.cfg.Etcd) == 0,
 	})
+	if errors.Is(err, metadata.ErrOldCopy) {
+		return fmt.Errorf("%w: what was acknowledged since is not in %s; start with an empty data directory", err, b.cfg.DataDir)
+	}
 	if errors.Is(err, metadata.ErrTailDirty) {
 		return fmt.Errorf("%w: messages that are only there would be lost; bring that data directory back, or accept the loss with --accept-tail-loss=%s", err, b.cfg.ShardName)
 	}
@@ -256,11 +265,8 @@ func (b *broker) acquire(ctx context.Context) error {
 	}
 	b.own = own
 	b.fence.own.Store(own)
-	b.onShutdown("release the shard", func(ctx context.Context) error { return b.own.Release(ctx, false) })
+	b.onShutdown("release the shard", func(ctx context.Context) error { return b.own.Release(ctx, b.tier.clean) })
 	b.onShutdown("close the log", func(context.Context) error { return b.queues.Close() }) // before the shard is released; the later call does nothing
-	if err := b.queues.WAL().SetEpoch(shardNumber(b.cfg.ShardName), uint32(own.Epoch()), 0); err != nil {
-		return fmt.Errorf("shard %s: %w", b.cfg.ShardName, err)
-	}
 	b.log.Info("shard acquired", "shard", b.cfg.ShardName, "epoch", own.Epoch(), "tail_lost", own.TailLost())
 	b.offsets, err = b.store.OpenOffsets(ctx, own, metadata.OffsetConfig{})
 	if err != nil {
@@ -270,12 +276,14 @@ func (b *broker) acquire(ctx context.Context) error {
 	return nil
 }
 
-// serve does step 7 and blocks until the broker ends.
-func (b *broker) serve(ctx context.Context) error {
+// serve does step 9 and blocks until the broker ends.
+func (b *broker) serve(ctx context.Context) (err error) {
 	g, gctx := errgroup.WithContext(ctx)
+	stopTier := b.runTier(ctx, gctx, g)
+	defer func() { err = errors.Join(err, stopTier(err == nil)) }()
 	g.Go(func() error { return b.front.Serve(gctx, b.namesrv, b.main) })
 	g.Go(func() error { return b.levels.Run(gctx) })
-	g.Go(func() error { return serveHTTP(gctx, b.http, httpHandler(b.reg, b.ready, b.cfg.Pprof)) })
+	g.Go(func() error { return serveHTTP(gctx, b.http, httpHandler(b.reg, b.ready, b.troubles, b.cfg.Pprof)) })
 	g.Go(func() error {
 		select {
 		case <-gctx.Done():

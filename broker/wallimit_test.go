@@ -3,6 +3,8 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +14,8 @@ import (
 	"github.com/varvemq/varve/client"
 )
 
-// TestWALLimit: at the limit sends get the flow-control answer, with the reason and soon; reads go on, retries find room in the part that is kept for them,
-// and a restart changes nothing of it.
+// TestWALLimit: object storage is away, and the log fills up. At its limit sends get the flow-control answer, with the reason and soon; reads go on, retries find
+// room in the part that is kept for them. A restart is refused while the store is away; when it is back, with the same log, all goes on by itself, and nothing is lost.
 func TestWALLimit(t *testing.T) {
 	t.Parallel()
 	var logs logBuffer
@@ -25,6 +27,10 @@ func TestWALLimit(t *testing.T) {
 		_, err := newProducer(t, b.Addrs, client.WithRetries(0)).Send(t.Context(), &client.Message{Topic: topic, Body: make([]byte, size)})
 		return err
 	}
+	// Object storage is away from here on, so that nothing can be sealed.
+	objects := filepath.Join(cfg.DataDir, "objects")
+	must(t, os.Rename(objects, objects+".away"))
+	must(t, os.WriteFile(objects, nil, 0o600))
 	for _, body := range []string{"first", "second"} {
 		_, err := newProducer(t, b.Addrs).Send(t.Context(), &client.Message{Topic: "small", Body: []byte(body)})
 		must(t, err)
@@ -79,9 +85,17 @@ func TestWALLimit(t *testing.T) {
 		eventually(t, 30*time.Second, "messages are delivered again", func() bool { return again.has(group+"first") == 1 && again.has(group+"second") == 1 })
 	}
 	retry("before")
-	must(t, b.Stop())
+	must(t, b.Stop()) // what cannot be sealed stays in the log
+	if _, err := brokertest.TryStart(t, cfg); err == nil || !strings.Contains(err.Error(), "object store") {
+		t.Errorf("a start without object storage: %v", err)
+	}
+	must(t, os.Remove(objects))
+	must(t, os.Rename(objects+".away", objects))
 	b = brokertest.Start(t, cfg)
-	full()
+	eventually(t, 30*time.Second, "sends go on", func() bool { return send("big", 1<<20) == nil })
+	if got := readAll(t, b.Addrs, "big"); got[string(make([]byte, 1<<20))] != n+1 {
+		t.Errorf("%d messages of 1 MiB are read, want %d", got[string(make([]byte, 1<<20))], n+1)
+	}
 	retry("after")
 	must(t, b.Stop())
 	if bad := logs.lines("level=ERROR"); len(bad) > 0 {

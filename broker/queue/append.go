@@ -29,6 +29,9 @@ func (l *Log) Append(ctx context.Context, op *Op) error {
 	if err := op.prepare(l); err != nil {
 		return err
 	}
+	if op.Object && l.sealed.stalled() {
+		return fmt.Errorf("queue: append: %w", ErrSealStalled)
+	}
 	size := wal.RecordSize(op.parts)
 	if err := op.reserve(ctx, size); err != nil {
 		return fmt.Errorf("queue: append: %w", err)
@@ -153,26 +156,35 @@ func (op *Op) count() uint64 {
 // may be gone at any time, if it were not for p: nothing is delivered for p before the queues are unlocked.
 func (l *Log) appendLocked(op *Op, p *pending, size int) error {
 	p.fill(op)
-	sync := op.Sync || op.AckWritten
-	for _, q := range op.locked {
+	sync, object := op.Sync || op.AckWritten, op.Object
+	for i := range op.Batches {
 		// Behind a record that is not yet visible, nothing may be visible earlier than it.
-		sync = sync || q.syncMark > q.published.Load()
+		q := op.Batches[i].Queue
+		published := q.published.Load()
+		sync, object = sync || q.syncMark > published, object || q.sealMark > published
 	}
+	sync = sync || object
 	if err := op.assignLocked(l.cfg.Clock().UnixMilli()); err != nil {
 		l.w().Unreserve(size)
 		return err
 	}
-	p.arm(op, sync)
+	p.arm(op, sync, object)
 	at, err := l.w().Append(l.cfg.Shard.ID, op.parts, p.notify, p)
 	if err != nil {
 		op.unassignLocked(len(op.Batches), len(op.skips))
 		return fmt.Errorf("queue: append: %w", err)
 	}
 	p.at = at
-	if sync {
-		for _, q := range op.locked {
+	for i := range op.Batches {
+		if q := op.Batches[i].Queue; sync {
 			q.syncMark = uint64(at.Pos) + 1
+			if object {
+				q.sealMark = q.syncMark
+			}
 		}
+	}
+	for i := range op.skips {
+		op.skips[i].queue.syncMark = uint64(at.Pos) + 1
 	}
 	op.indexLocked(l.fileFor(at.File, at.FileBase), at)
 	return nil
@@ -206,6 +218,10 @@ func (op *Op) assignLocked(now int64) error {
 	}
 	for i := range op.skips {
 		s := &op.skips[i]
+		if s.queue.next+uint64(s.count) > message.MaxDelta {
+			op.unassignLocked(len(op.Batches), i)
+			return fmt.Errorf("queue %d: %w", s.queue.ordinal, ErrExhausted)
+		}
 		s.base = s.queue.next
 		s.queue.next += uint64(s.count)
 		op.parts[len(op.Batches)+len(op.Cursors)+i].Base = s.base

@@ -16,6 +16,8 @@ var (
 	ErrInvalidOp = errors.New("queue: invalid operation")
 	// ErrExhausted says that a queue has used up the offsets of its ordinal: it needs another.
 	ErrExhausted = errors.New("queue: offsets of the ordinal are used up")
+	// ErrSealStalled says that messages of class object have been waiting for object storage for too long: no more are taken.
+	ErrSealStalled = errors.New("queue: object storage has taken no segment for too long")
 	// ErrClosed says that the log is closed.
 	ErrClosed = errors.New("queue: closed")
 )

@@ -62,6 +62,9 @@ func (l *Log) ByKey(ctx context.Context, q KeyQuery, dst []byte) ([]byte, int, e
 			break
 		}
 	}
+	if err := s.sealedKeys(ctx); err != nil {
+		return dst, 0, fmt.Errorf("query key of topic %s: %w", q.Topic, err)
+	}
 	return s.dst, s.found, nil
 }
 
@@ -75,6 +78,7 @@ type keySearch struct {
 	bytes int
 	dst   []byte
 	views []message.View // matches in one record, oldest first
+	taken []int64        // physical offsets of what was found: a message may be in the log and in a segment
 }
 
 // file looks through the index of one file.
@@ -152,17 +156,25 @@ func (s *keySearch) record(f *fileIndex, r keyedRecord) error {
 		if s.left == 0 {
 			break
 		}
-		if s.found > 0 && s.bytes+len(v) > s.q.MaxBytes {
-			s.left = 0
-			break
-		}
-		s.dst = s.log.appendMessage(s.dst, v)
-		s.bytes += len(v)
-		s.left--
-		s.found++
+		s.take(v)
 	}
 	return nil
 }
+
+// take appends a match.
+func (s *keySearch) take(v message.View) {
+	if s.found > 0 && s.bytes+len(v) > s.q.MaxBytes {
+		s.left = 0
+		return
+	}
+	s.dst = s.log.appendMessage(s.dst, v)
+	s.bytes += len(v)
+	s.left--
+	s.found++
+	s.taken = append(s.taken, v.PhysicalOffset())
+}
+
+func (s *keySearch) seen(v message.View) bool { return slices.Contains(s.taken, v.PhysicalOffset()) }
 
 func (s *keySearch) matches(v message.View) bool {
 	if t := v.StoreTimestamp(); t < s.q.Begin || t > s.q.End || string(v.Topic()) != s.q.Topic {

@@ -133,6 +133,12 @@ func (l *Log) at(ctx context.Context, q *Queue, off uint64, f func(message.View)
 		if lo, hi := q.bounds(); off < lo || off >= hi {
 			return fmt.Errorf("offset %d of queue %d: %w", off, q.ordinal, ErrNotFound)
 		}
+		if q.cold(off) {
+			if err := l.coldAt(ctx, q, off, f); !errors.Is(err, errMoved) || moves >= maxMoves {
+				return err
+			}
+			continue
+		}
 		var x [1]extent
 		_, err := l.locate(q, off, x[:])
 		if err == nil && x[0].hole {

@@ -18,16 +18,18 @@ type Log struct {
 	cache *sectionCache
 	stats *metrics
 
-	mu      sync.RWMutex      // guards queues, dropped and closed
-	queues  map[uint32]*Queue //
-	dropped map[uint32]uint64 // next offsets: a dropped queue never comes back
-	closed  bool              //
+	mu      sync.RWMutex         // guards queues, dropped and closed
+	queues  map[uint32]*Queue    //
+	dropped map[uint32]goneQueue // a dropped queue never comes back
+	closed  bool                 //
 
 	filesMu sync.RWMutex              // guards files; below Queue.mu
 	files   []*fileIndex              // oldest first
 	active  atomic.Pointer[fileIndex] // the newest one appended to
 
-	trimMu  sync.Mutex // one trim at a time
+	tier    atomic.Pointer[tierRef] // nil: there are no segments
+	sealed  sealQueue               // what becomes visible when it is in a segment
+	trimMu  sync.Mutex              // one trim at a time
 	timers  timers
 	pending sync.Pool // of *pending
 	warned  sync.Map  // files whose damaged sections have been reported
@@ -67,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 func newLog(cfg Config) *Log {
 	l := &Log{
 		cfg: cfg, cache: newSectionCache(cfg.IndexCache), stats: &metrics{},
-		queues: make(map[uint32]*Queue), dropped: make(map[uint32]uint64),
+		queues: make(map[uint32]*Queue), dropped: make(map[uint32]goneQueue),
 	}
 	l.pending.New = func() any { return &pending{log: l} }
 	l.timers.init(l)
@@ -88,6 +90,7 @@ func (l *Log) Close() error {
 	}
 	l.timers.stop()
 	err := l.w().Close()
+	l.sealed.close()
 	l.stats.unregister(l.cfg.Registerer)
 	if err != nil {
 		return fmt.Errorf("queue: close: %w", err)
@@ -112,8 +115,8 @@ func (l *Log) Queue(ordinal uint32) *Queue {
 		return q
 	}
 	q := &Queue{log: l, ordinal: ordinal}
-	if next, ok := l.dropped[ordinal]; ok {
-		q.dropLocked(next)
+	if gone, ok := l.dropped[ordinal]; ok {
+		q.dropLocked(gone.next)
 		return q
 	}
 	l.queues[ordinal] = q
@@ -151,7 +154,7 @@ func (l *Log) Drop(ordinals []uint32) {
 		q.mu.Lock()
 		next := q.next
 		l.mu.Lock()
-		l.dropped[o] = next
+		l.dropped[o] = goneQueue{next: next, at: wal.Position(l.w().Stats().Next)}
 		delete(l.queues, o)
 		l.mu.Unlock()
 		q.dropLocked(next)
@@ -160,11 +163,29 @@ func (l *Log) Drop(ordinals []uint32) {
 	}
 }
 
+// goneQueue is what is left of a dropped queue: its next offset, and where the log ended when it was dropped.
+type goneQueue struct {
+	next uint64
+	at   wal.Position
+}
+
+// Logs reports whether the WAL may still have anything of queues that were dropped: records, or states in the sections of its files.
+func (l *Log) Logs(ordinals []uint32) bool {
+	first := l.w().Stats().First
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.ContainsFunc(ordinals, func(o uint32) bool {
+		gone, ok := l.dropped[o]
+		return !ok || first <= gone.at
+	})
+}
+
 // dropLocked makes the queue look empty. Live runs stay until their files get sections, which must tell of all records.
 func (q *Queue) dropLocked(next uint64) {
 	q.dropped.Store(true)
 	q.closed = nil
 	q.next = next
+	q.first.Store(next)
 	q.min.Store(next)
 	q.visible.Store(next)
 }

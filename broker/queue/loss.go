@@ -19,29 +19,29 @@ const maxFileSkip = 1 << 31
 // Recovery tells what the WAL found when it was opened: whether a machine was lost with data of async topics.
 func (l *Log) Recovery() wal.Recovery { return l.w().Recovery() }
 
-// SkipTo lets each of the queues whose next message would have a lower offset continue at this one, and returns when that is durable: reads in between answer
+// SkipTo lets each of the queues whose next message would have a lower offset than its target continue there, and returns when that is durable: reads in between answer
 // NoMatch with Next behind them. It is for a start that knows that lower offsets may have been used and are lost with another WAL. Call it before
 // the queues are written to. It may go beyond the WAL's limit.
-func (l *Log) SkipTo(ctx context.Context, queues []*Queue, offset uint64) error {
+func (l *Log) SkipTo(ctx context.Context, queues []*Queue, target func(*Queue) uint64) error {
 	for file := l.active.Load(); ; file = nil {
-		again, err := l.skipTo(ctx, queues, offset, file)
+		again, err := l.skipTo(ctx, queues, target, file)
 		if err != nil {
-			return fmt.Errorf("queue: skip to %d: %w", offset, err)
+			return fmt.Errorf("queue: skip offsets: %w", err)
 		}
 		if !again {
 			return nil
 		}
 		if err := l.w().Rotate(); err != nil {
-			return fmt.Errorf("queue: skip to %d: %w", offset, err)
+			return fmt.Errorf("queue: skip offsets: %w", err)
 		}
 	}
 }
 
 // skipTo goes as far as the index of one file of the WAL can say: of the given one, nil if it is new.
-func (l *Log) skipTo(ctx context.Context, queues []*Queue, offset uint64, file *fileIndex) (again bool, err error) {
+func (l *Log) skipTo(ctx context.Context, queues []*Queue, target func(*Queue) uint64, file *fileIndex) (again bool, err error) {
 	var skips []skip
 	for _, q := range queues {
-		n, rest := q.skipTowards(offset, file)
+		n, rest := q.skipTowards(target(q), file)
 		again = again || rest
 		if n > 0 {
 			skips = append(skips, skip{queue: q, count: n})

@@ -18,7 +18,7 @@ type Batch struct {
 }
 
 // Cursor is a part of an operation: what reads Queue internally has consumed up to Offset. It is atomic with the
-// batches of its operation and survives a restart, see [Queue.Cursor].
+// batches of its operation and survives a restart, see [Queue.Cursor]. It never falls.
 type Cursor struct {
 	Queue  *Queue
 	Offset uint64
@@ -33,6 +33,8 @@ type Op struct {
 
 	Sync       bool // acknowledged and visible when durable; else when written
 	AckWritten bool // acknowledged when written, visible when durable (WAIT=false)
+	Object     bool // acknowledged, unless AckWritten, and visible when it is in a committed segment (class object)
+	AckDurable bool // acknowledged when durable, whatever Object says
 	Internal   bool // may use the last 5 % of the WAL
 
 	// Done is called once if Append has returned nil, from the WAL's delivery goroutine: it must not block, and must not

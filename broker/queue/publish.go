@@ -2,6 +2,7 @@ package queue
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/varvemq/varve/broker/wal"
 )
@@ -17,6 +18,8 @@ type pending struct {
 	notify  wal.Stage
 	ack     wal.Stage // when Done is called
 	publish wal.Stage // when the ranges become visible; never before ack
+	object  bool      // both wait for a segment after publish; an ack at Written does not
+	parked  time.Time // since when they do
 	holders atomic.Int32
 }
 
@@ -34,7 +37,7 @@ func (p *pending) fill(op *Op) {
 }
 
 // arm takes over the rest, just before the record is handed to the WAL.
-func (p *pending) arm(op *Op, sync bool) {
+func (p *pending) arm(op *Op, sync, object bool) {
 	p.op = op
 	for i := range op.Batches {
 		b := &op.Batches[i]
@@ -54,6 +57,7 @@ func (p *pending) arm(op *Op, sync bool) {
 			p.ack = wal.Durable
 		}
 	}
+	p.object = object
 	p.notify = p.ack | p.publish
 	p.holders.Store(2) // the appender and the WAL
 }
@@ -81,6 +85,19 @@ func (p *pending) Reached(stage wal.Stage, err error) {
 		q.mu.Lock()
 		q.mu.Unlock() //nolint:staticcheck // SA2001: waiting is the purpose
 	}
+	if err != nil || !p.object || stage != p.publish {
+		p.reached(stage, err)
+		return
+	}
+	if op := p.op; op != nil && op.AckDurable {
+		p.op = nil
+		op.Done(op, nil)
+	}
+	p.log.sealed.park(p)
+}
+
+// reached does what is due at a stage.
+func (p *pending) reached(stage wal.Stage, err error) {
 	last := err != nil || stage == p.publish
 	if err == nil && stage == p.publish {
 		for i := range p.ranges {
@@ -99,14 +116,15 @@ func (p *pending) Reached(stage wal.Stage, err error) {
 // publishRange makes a range visible and wakes who waits for it.
 func (p *pending) publishRange(r *visibleRange) {
 	q := r.queue
-	if r.cursor != 0 {
-		q.cursor.Store(r.cursor)
-	}
+	raise(&q.cursor, r.cursor) // a record that waited for a segment may come after a later one
 	if r.end != 0 && !q.dropped.Load() {
 		q.visible.Store(r.end)
 	}
+	if r.end == 0 {
+		return
+	}
 	q.published.Store(uint64(p.at.Pos) + 1)
-	if r.end != 0 && q.waiting.Load() != 0 {
+	if q.waiting.Load() != 0 {
 		p.log.wake(q, r.end, p.at)
 	}
 }

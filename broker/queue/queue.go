@@ -18,11 +18,13 @@ type Queue struct {
 	next      uint64      // offset of the next message appended
 	lastStore int64       // store time of the last message appended
 	syncMark  uint64      // position + 1 of the last record that becomes visible when durable
+	sealMark  uint64      // position + 1 of the last record that becomes visible when it is in a segment
 	sealed    queueState  // at the end of the newest file with sections
 	closed    []closedRun // files with sections, oldest first; replaced, not changed, when runs are removed
 	live      []liveRun   // files without, oldest first, behind closed
 
-	min       atomic.Uint64 // first offset kept
+	first     atomic.Uint64 // first offset kept, wherever; moved by retention, and without a tier with min
+	min       atomic.Uint64 // first offset kept in the log
 	visible   atomic.Uint64 // end of what may be read; moved by the delivery goroutine only
 	published atomic.Uint64 // position + 1 of the last published record; moved by the delivery goroutine only
 	cursor    atomic.Uint64 // last published cursor + 1
@@ -69,8 +71,8 @@ const holeFlag = 1 << 31
 // Ordinal returns the queue's ordinal.
 func (q *Queue) Ordinal() uint32 { return q.ordinal }
 
-// Min returns the first offset kept.
-func (q *Queue) Min() uint64 { return q.min.Load() }
+// Min returns the first offset kept, in the log or in segments.
+func (q *Queue) Min() uint64 { return q.first.Load() }
 
 // Max returns the visible end: one above the last offset that can be read.
 func (q *Queue) Max() uint64 {
@@ -97,8 +99,21 @@ func (q *Queue) Dropped() bool { return q.dropped.Load() }
 // bounds returns the offsets that can be read.
 func (q *Queue) bounds() (lo, hi uint64) {
 	hi = q.visible.Load()
-	lo = q.min.Load()
+	lo = q.first.Load()
 	return lo, max(lo, hi)
+}
+
+// cold reports whether an offset within the bounds is no longer in the log.
+func (q *Queue) cold(off uint64) bool { return off < q.min.Load() }
+
+// raise moves a number that never falls.
+func raise(n *atomic.Uint64, to uint64) {
+	for {
+		have := n.Load()
+		if to <= have || n.CompareAndSwap(have, to) {
+			return
+		}
+	}
 }
 
 // insertLocked adds an entry for count offsets from base on, the queue's next.

@@ -580,7 +580,7 @@ func TestSkipTo(t *testing.T) {
 	for _, losses := range []uint64{1, 2, 5, 31} {
 		end := losses << 30
 		for range 2 {
-			if err := l.SkipTo(t.Context(), []*Queue{l.Queue(1), l.Queue(2)}, end); err != nil {
+			if err := l.SkipTo(t.Context(), []*Queue{l.Queue(1), l.Queue(2)}, func(*Queue) uint64 { return end }); err != nil {
 				t.Fatal(err)
 			}
 			if a, b := l.Queue(1).Max(), l.Queue(2).Max(); a != end || b != end {
@@ -643,7 +643,7 @@ func TestSkipWhenFull(t *testing.T) {
 	if err := l.SkipAfterLoss(t.Context(), []*Queue{l.Queue(1), l.Queue(2)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.SkipTo(t.Context(), []*Queue{l.Queue(1)}, 1<<30); err != nil {
+	if err := l.SkipTo(t.Context(), []*Queue{l.Queue(1)}, func(*Queue) uint64 { return 1 << 30 }); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.Queue(1).Max(); got != 1<<30 || end == 0 {

@@ -58,6 +58,7 @@ type reading struct {
 	full    bool
 	extents [32]extent
 	parts   [4]wal.Part // for the records read; one with more parts takes memory of its own
+	hashes  []int64     // of the filter's tags
 }
 
 func (r *reading) run(ctx context.Context) (ReadResult, error) {
@@ -96,6 +97,9 @@ func (r *reading) run(ctx context.Context) (ReadResult, error) {
 func (r *reading) step(ctx context.Context, hi uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if r.queue.cold(r.off) {
+		return r.cold(ctx, hi)
 	}
 	n, err := r.log.locate(r.queue, r.off, r.extents[:])
 	if err != nil {

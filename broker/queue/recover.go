@@ -91,6 +91,7 @@ func (r *recovery) finish() {
 		}
 	}
 	for _, q := range l.queues {
+		q.first.Store(q.min.Load())
 		q.visible.Store(q.next)
 	}
 	close(r.opened)

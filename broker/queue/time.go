@@ -24,7 +24,10 @@ func (l *Log) OffsetByTime(ctx context.Context, q *Queue, ms int64, upper bool) 
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		off, err := l.firstSince(q, ms)
+		off, cold, err := l.coldSince(ctx, q, ms)
+		if err == nil && !cold {
+			off, err = l.firstSince(q, ms)
+		}
 		if errors.Is(err, errMoved) && moves < maxMoves {
 			continue
 		}

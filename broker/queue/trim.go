@@ -8,9 +8,9 @@ import (
 	"github.com/varvemq/varve/broker/wal"
 )
 
-// TrimTo drops whole closed WAL files below pos and moves the first offsets of their queues. The newest closed file
-// stays, and so does what is not closed: both go with a later call. Whoever calls it answers for every message below
-// pos: this is the only thing that makes one unreadable.
+// TrimTo drops whole closed WAL files below pos. The newest closed file stays, and so does what is not closed: both go with
+// a later call. Whoever calls it answers for every message below pos: with a tier they are read from its segments from then on,
+// without one the first offsets of the queues move.
 func (l *Log) TrimTo(ctx context.Context, pos wal.Position) error {
 	l.trimMu.Lock()
 	defer l.trimMu.Unlock()
@@ -28,7 +28,7 @@ func (l *Log) TrimTo(ctx context.Context, pos wal.Position) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		q.trim(uint32(keep.Seq))
+		q.trim(uint32(keep.Seq), l.tier.Load() != nil)
 	}
 	l.filesMu.Lock()
 	l.files = slices.DeleteFunc(slices.Clone(l.files), func(f *fileIndex) bool { return f.seq < keep.Seq })
@@ -42,8 +42,8 @@ func (l *Log) TrimTo(ctx context.Context, pos wal.Position) error {
 	return nil
 }
 
-// trim forgets the runs in files before keep.
-func (q *Queue) trim(keep uint32) {
+// trim forgets the runs in files before keep. What they held is in segments, or gone.
+func (q *Queue) trim(keep uint32, tiered bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := 0
@@ -62,5 +62,8 @@ func (q *Queue) trim(keep uint32) {
 	default:
 		q.closed = nil
 		q.min.Store(q.next)
+	}
+	if !tiered {
+		q.first.Store(q.min.Load())
 	}
 }

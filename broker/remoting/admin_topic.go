@@ -17,7 +17,7 @@ const attributeFlush = "varve.flush"
 
 // topicAttribute is a topic attribute that can be set.
 type topicAttribute struct {
-	values  []string // nil: any
+	values  []string // nil: metadata checks it
 	mutable bool     // may be changed on a topic that is there
 }
 
@@ -28,6 +28,12 @@ func topicAttributes() map[string]topicAttribute {
 		"cleanup.policy": {values: []string{"DELETE"}},
 		"queue.type":     {values: []string{"SimpleCQ"}},
 		attributeFlush:   {values: []string{metadata.FlushSync, metadata.FlushAsync}, mutable: true},
+
+		metadata.AttributeRetentionMs:    {mutable: true},
+		metadata.AttributeRetentionBytes: {mutable: true},
+		metadata.AttributeCompression:    {mutable: true},
+		metadata.AttributeIndexKeys:      {mutable: true},
+		metadata.AttributeDurability:     {mutable: true},
 	}
 }
 
@@ -138,6 +144,10 @@ func applyAttributes(t *metadata.Topic, changes map[string]string, creating bool
 			return status(wire.RespInvalidParameter, "attribute %s cannot be changed", key)
 		case creating && signed[0] == '-':
 			return status(wire.RespInvalidParameter, "attribute %s cannot be deleted: the topic is new", key)
+		case signed[0] == '+' && a.values == nil:
+			if _, err := metadata.CheckPolicyAttribute(key, value); err != nil {
+				return status(wire.RespInvalidParameter, "attribute %v", err)
+			}
 		case signed[0] == '+' && !slices.Contains(a.values, value):
 			return status(wire.RespInvalidParameter, "attribute %s: %q is not one of %s", key, value, strings.Join(a.values, ", "))
 		}

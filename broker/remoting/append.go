@@ -10,12 +10,13 @@ import (
 )
 
 // appendMessage stores a message that the broker itself makes (a retry, a dead letter), and waits until it is as durable as its topic asks. With a
-// delay level it goes to the delay topic first. The topic must be there.
-func (s *Server) appendMessage(ctx context.Context, m message.Fields, level int) error {
+// delay level it goes to the delay topic first. The topic must be there. object says that the message is to be as safe as one of class object anyway.
+func (s *Server) appendMessage(ctx context.Context, m message.Fields, level int, object bool) error {
 	info, ok := s.topics.lookup([]byte(m.Topic))
 	if !ok {
 		return status(wire.RespTopicNotExist, "topic[%s] not exist", m.Topic)
 	}
+	object = object || info.object
 	q := s.queue(info, m.QueueID)
 	if q == nil {
 		return status(wire.RespInvalidParameter, "queueId[%d] is illegal, topic[%s]", m.QueueID, m.Topic)
@@ -34,6 +35,7 @@ func (s *Server) appendMessage(ctx context.Context, m message.Fields, level int)
 	return s.deps.Log.AppendWait(ctx, &queue.Op{
 		Batches:  []queue.Batch{{Queue: q, Messages: message.Append(nil, &m), Count: 1}},
 		Sync:     info.sync,
+		Object:   object,
 		Internal: true,
 	})
 }

@@ -39,6 +39,8 @@ func statusOf(err error) (code int32, remark string) {
 		return wire.RespSystemBusy, "[FLOW_CONTROL]the write-ahead log has reached its limit (--wal-limit); sends are refused until it is trimmed"
 	case errors.Is(err, wal.ErrNoSpace):
 		return wire.RespSystemBusy, "[FLOW_CONTROL]the disk of the write-ahead log has no room left"
+	case errors.Is(err, queue.ErrSealStalled):
+		return wire.RespSystemBusy, "[OBJECT_STORE]object storage has taken no segment for more than 10 s; topics with durability=object wait for it"
 	case errors.Is(err, queue.ErrDropped), errors.Is(err, metadata.ErrTopicNotFound):
 		return wire.RespTopicNotExist, err.Error()
 	case errors.Is(err, queue.ErrInvalidOp), errors.Is(err, wal.ErrTooLarge):

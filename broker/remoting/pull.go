@@ -183,8 +183,8 @@ func (p *pull) woken(reason queue.WakeReason) {
 	p.c.srv.pulls.push(p)
 }
 
-// work reads the queue and answers, or waits. It is called by a worker that owns the pull.
-func (p *pull) work(ctx context.Context, buf []byte) []byte {
+// work reads the queue and answers, or waits. It is called by a worker that owns the pull. Only those for cold pulls ask object storage.
+func (p *pull) work(ctx context.Context, cold bool, buf []byte) []byte {
 	c, s := p.c, p.c.srv
 	if c.pulls.closed() {
 		c.pulls.remove(p)
@@ -203,6 +203,10 @@ func (p *pull) work(ctx context.Context, buf []byte) []byte {
 	}
 	if offset, ok := s.resets.take(p.group, p.q.Ordinal()); ok {
 		p.answer(wire.RespPullOffsetMoved, "OFFSET_RESET", queue.ReadResult{Next: offset, Min: p.q.Min(), Max: p.q.Max()}, nil)
+		return buf
+	}
+	if !cold && s.deps.Log.Cold(p.q, p.req.Offset) {
+		s.coldPulls.push(p)
 		return buf
 	}
 	for {

@@ -2,7 +2,6 @@ package remoting
 
 import (
 	"context"
-	"runtime"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -12,6 +11,7 @@ import (
 // the log's delivery goroutine never blocks when it wakes waiters.
 type pullQueue struct {
 	workers int
+	cold    bool // its pulls may wait for object storage
 
 	mu         sync.Mutex // guards the list
 	ready      sync.Cond
@@ -19,8 +19,11 @@ type pullQueue struct {
 	closed     bool
 }
 
-func newPullQueue() *pullQueue {
-	p := &pullQueue{workers: max(4, 2*runtime.GOMAXPROCS(0))}
+// coldWorkers bounds the pulls that wait for object storage at a time.
+const coldWorkers = 32
+
+func newPullQueue(workers int) *pullQueue {
+	p := &pullQueue{workers: workers}
 	p.ready.L = &p.mu
 	return p
 }
@@ -66,7 +69,7 @@ func (pp *pullQueue) run(ctx context.Context) error {
 				if p == nil {
 					return nil
 				}
-				if buf = p.work(ctx, buf); cap(buf) > pullBufferKeep {
+				if buf = p.work(ctx, pp.cold, buf); cap(buf) > pullBufferKeep {
 					buf = nil
 				}
 			}

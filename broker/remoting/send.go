@@ -200,6 +200,7 @@ func (o *sendOp) prepare(info *topicInfo, body []byte) error {
 		BornTimestamp: h.BornTimestamp, BornHost: o.c.remote, StoreHost: s.cfg.Advertise, ReconsumeTimes: h.ReconsumeTimes,
 		Body: body, Properties: o.propsBuf,
 	}
+	o.Object = info.object // also while it is delayed
 	if o.props.delay > 0 {
 		if info, q, err = s.delayed(&fields, &o.propsBuf, o.props.delay); err != nil {
 			return err
@@ -213,12 +214,12 @@ func (o *sendOp) prepare(info *topicInfo, body []byte) error {
 	return nil
 }
 
-// fill makes the operation ready for the log.
+// fill makes the operation ready for the log; Object is set.
 func (o *sendOp) fill(info *topicInfo, q *queue.Queue, count int) {
 	o.batch[0] = queue.Batch{Queue: q, Messages: o.buf, Count: count}
 	o.Batches = o.batch[:]
 	o.Sync = info.sync
-	o.AckWritten = info.sync && o.props.noWait
+	o.AckWritten = (info.sync || o.Object) && o.props.noWait
 	o.Internal = false
 }
 

@@ -57,6 +57,7 @@ func (o *sendOp) prepareBatch(info *topicInfo, body []byte) error {
 	if err != nil {
 		return status(wire.RespMessageIllegal, "%v", err)
 	}
+	o.Object = info.object
 	o.fill(info, q, count)
 	return nil
 }

@@ -61,7 +61,14 @@ func (s *Server) sendMessageBack(ctx context.Context, _ *conn, req *wire.Command
 	}
 	fields.Topic, fields.QueueID = info.meta.Name, rand.Int32N(info.meta.WriteQueues) //nolint:gosec // spreads the load, nothing more
 	fields.StoreHost = s.cfg.Advertise
-	return nil, s.appendMessage(ctx, fields, level)
+	return nil, s.appendMessage(ctx, fields, level, s.isObject(fields.Properties))
+}
+
+// isObject reports whether a retry or dead letter comes from a topic of class object: the consumer's progress passes the original when its copy is acknowledged.
+func (s *Server) isObject(props []byte) bool {
+	origin, _ := message.Property(props, message.PropertyRetryTopic)
+	info, ok := s.topics.lookup(origin)
+	return ok && info.object
 }
 
 // retryCopy is the next attempt of a message: the same body, keys, tag and unique id, one more in the count, and where it came from first.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -60,6 +62,8 @@ type Deps struct {
 	Locks    *group.Locks
 	// Ready says why the broker cannot take a send or serve a pull now; nil when it can.
 	Ready func() error
+	// Storage answers requests about sealed history. Nil: they are not served.
+	Storage Storage
 	// DropQueues is told of the ordinals of a deleted topic.
 	DropQueues func(ordinals []metadata.OrdinalRange)
 }
@@ -73,8 +77,9 @@ type Server struct {
 
 	topics    *topicTable
 	pulls     *pullQueue
-	sendOps   sync.Pool // of *sendOp
-	pullPool  sync.Pool // of *pull
+	coldPulls *pullQueue // those that have to ask object storage
+	sendOps   sync.Pool  // of *sendOp
+	pullPool  sync.Pool  // of *pull
 	handlers  map[int32]handler
 	warn      routeWarning
 	started   time.Time
@@ -102,8 +107,12 @@ func New(cfg Config, deps Deps) *Server {
 	s.ids = message.NewIDGenerator(cfg.Advertise.Addr(), rand.IntN(1<<16), uint32(s.started.UnixNano())) //nolint:gosec // ids are unique, not secret
 	s.m = newMetrics(cfg.Registerer, s)
 	s.topics = newTopicTable(s)
-	s.pulls = newPullQueue()
+	s.pulls, s.coldPulls = newPullQueue(max(4, 2*runtime.GOMAXPROCS(0))), newPullQueue(coldWorkers)
+	s.coldPulls.cold = true
 	s.handlers = s.table()
+	if deps.Storage != nil {
+		maps.Copy(s.handlers, s.storageTable())
+	}
 	return s
 }
 
@@ -115,6 +124,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		context.AfterFunc(ctx, func() { _ = l.Close() })
 	}
 	g.Go(func() error { return s.pulls.run(ctx) })
+	g.Go(func() error { return s.coldPulls.run(ctx) })
 	g.Go(func() error { return s.deps.Groups.Run(ctx) })
 	g.Go(func() error { return s.resets.run(ctx, s.consumerIDs) })
 	return g.Wait()

@@ -76,6 +76,18 @@ func (s *Server) table() map[int32]handler {
 	}
 }
 
+// storageTable has Varve's own requests about sealed history.
+func (s *Server) storageTable() map[int32]handler {
+	return map[int32]handler{ // storage.go
+		wire.ReqSeal:           {slow: s.seal},
+		wire.ReqStorageStatus:  {slow: s.storageStatus},
+		wire.ReqListSegments:   {slow: s.listSegments},
+		wire.ReqInspectSegment: {slow: s.inspectSegment},
+		wire.ReqVerifySegment:  {slow: s.verifySegment},
+		wire.ReqFsck:           {slow: s.fsck},
+	}
+}
+
 // answering makes an inline handler of a function that returns its response. Like a slow handler's, a nil response means success.
 func answering(serve func(c *conn, req *wire.Command) (*wire.Command, error)) func(context.Context, *conn, *wire.Command) {
 	return func(_ context.Context, c *conn, req *wire.Command) {

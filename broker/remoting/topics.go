@@ -28,6 +28,7 @@ const (
 type topicInfo struct {
 	meta   *metadata.Topic
 	sync   bool // wait for the disk
+	object bool // wait for a segment
 	queues []atomic.Pointer[queue.Queue]
 }
 
@@ -67,7 +68,7 @@ func (t *topicTable) resolve(name string) (*topicInfo, bool) {
 	}
 	info := &topicInfo{
 		meta: meta, sync: meta.Flush == metadata.FlushSync || (meta.Flush == "" && t.srv.cfg.FlushSync),
-		queues: make([]atomic.Pointer[queue.Queue], meta.Queues()),
+		object: meta.Policy().Object, queues: make([]atomic.Pointer[queue.Queue], meta.Queues()),
 	}
 	t.byName[name] = info
 	return info, true

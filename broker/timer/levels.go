@@ -28,6 +28,7 @@ type Target struct {
 	Queue   *queue.Queue
 	Topic   string
 	QueueID int32
+	Object  bool // of a topic of class object
 }
 
 // ErrNoTarget says that a destination does not exist any more.
@@ -84,6 +85,7 @@ type level struct {
 	batches []queue.Batch
 	out     []byte
 	ends    []int
+	object  bool // a batch goes to a topic of class object
 }
 
 func (l *level) run(ctx context.Context) error {
@@ -127,7 +129,7 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 	}
 	due := l.cfg.Clock().Add(-l.delay).UnixMilli()
 	last := next
-	l.out, l.batches = l.out[:0], l.batches[:0]
+	l.out, l.batches, l.object = l.out[:0], l.batches[:0], false
 	for rest, n := l.buf, 0; len(rest) > 0 && n < l.most; n++ {
 		var v message.View
 		if v, rest, err = message.Next(rest); err != nil {
@@ -139,7 +141,9 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 			}
 			break
 		}
-		if err := l.add(ctx, v); err != nil {
+		if err := l.add(ctx, v); errors.Is(err, errOtherClass) {
+			break
+		} else if err != nil {
 			if last > next {
 				break // what is due before it must not wait for it; the next step meets the error again
 			}
@@ -147,7 +151,7 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 		}
 		last = uint64(v.QueueOffset()) + 1
 	}
-	op := queue.Op{Sync: true, Internal: true, Batches: l.batches, Cursors: []queue.Cursor{{Queue: l.q, Offset: last}}}
+	op := queue.Op{Sync: true, Internal: true, Object: l.object, AckDurable: true, Batches: l.batches, Cursors: []queue.Cursor{{Queue: l.q, Offset: last}}}
 	from := 0
 	for i := range op.Batches { // l.out grew while it was filled: only now does it stay where it is
 		b := &op.Batches[i]
@@ -167,6 +171,9 @@ func (l *level) step(ctx context.Context, next uint64) (uint64, time.Duration, e
 	}
 }
 
+// errOtherClass ends a record: what becomes visible when it is durable, and what waits for a segment, are not to wait for each other.
+var errOtherClass = errors.New("timer: another class of durability")
+
 // add encodes one due message for its destination, behind the previous one's batch if it goes to the same queue.
 func (l *level) add(ctx context.Context, v message.View) error {
 	fields := v.Fields()
@@ -183,6 +190,10 @@ func (l *level) add(ctx context.Context, v message.View) error {
 	if err != nil {
 		return err
 	}
+	if len(l.batches) > 0 && l.object != target.Object {
+		return errOtherClass
+	}
+	l.object = target.Object
 	fields.Topic, fields.QueueID = target.Topic, target.QueueID
 	fields.Properties = message.RemoveProperties(nil, fields.Properties, message.PropertyDelay, message.PropertyRealTopic, message.PropertyRealQueueID)
 	l.out = message.Append(l.out, &fields)

@@ -17,6 +17,7 @@ func TestBrokerConfigHandsOverEverySetting(t *testing.T) {
 	t.Parallel()
 	c := serverConfig{
 		DataDir: "a", ObjectStore: "b", Flush: "c", WALLimit: 1, WALHot: 2, TailCache: 3, MaxMessageSize: 4,
+		SealBytes: 5, SealAge: time.Second, ColdCache: 6, ColdDisk: 7, HedgeAfter: time.Second, DeleteGrace: time.Second,
 		AdvertiseHost: "d", NamesrvListen: "e", BrokerListen: "f", HTTPListen: "g",
 		Etcd: []string{"h"}, Cluster: "i", ShardName: "j", LeaseTTL: time.Second, AcceptTailLoss: "k",
 		TLSMode: "l", TLSCert: "m", TLSKey: "n", LogLevel: "o", LogFormat: "p", Pprof: true,

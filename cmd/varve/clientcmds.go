@@ -21,6 +21,7 @@ func newClientCmds(s streams) []*cobra.Command {
 	var cmds []*cobra.Command
 	for _, newCmd := range []func(streams, *connection) *cobra.Command{
 		newTopicCmd, newGroupCmd, newProduceCmd, newConsumeCmd, newReadCmd, newStatusCmd,
+		newSealCmd, newSegmentCmd, newFsckCmd,
 	} {
 		conn := &connection{log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 		cmd := newCmd(s, conn)

@@ -22,6 +22,13 @@ type serverConfig struct {
 	TailCache      byteSize
 	MaxMessageSize byteSize
 
+	SealBytes   byteSize
+	SealAge     time.Duration
+	ColdCache   byteSize
+	ColdDisk    byteSize
+	HedgeAfter  time.Duration
+	DeleteGrace time.Duration
+
 	AdvertiseHost string
 	NamesrvListen string
 	BrokerListen  string
@@ -50,6 +57,10 @@ func defaultConfig() serverConfig {
 		WALHot:         4 * gib,
 		TailCache:      256 * mib,
 		MaxMessageSize: 4 * mib,
+		SealBytes:      64 * mib,
+		SealAge:        time.Minute,
+		ColdCache:      64 * mib,
+		DeleteGrace:    time.Hour,
 		AdvertiseHost:  "127.0.0.1",
 		NamesrvListen:  "127.0.0.1:9876",
 		BrokerListen:   "127.0.0.1:10911",
@@ -71,6 +82,11 @@ const (
 	leastWALLimit    = 16 * mib
 	leastTailCache   = mib
 	leastMessageSize = kib
+	leastSealBytes   = kib
+	mostSealBytes    = gib
+	leastColdCache   = mib
+	leastSealAge     = 100 * time.Millisecond
+	leastGrace       = time.Second
 	mostMessageSize  = 7 * mib // a frame of the protocol has at most 16 MiB
 	messagesPerWAL   = 16      // so many of the largest must fit into the log
 )
@@ -105,6 +121,8 @@ func (c serverConfig) validateStorage(f *configError) {
 		{"wal-hot", c.WALHot, 1},
 		{"tail-cache", c.TailCache, leastTailCache},
 		{"max-message-size", c.MaxMessageSize, leastMessageSize},
+		{"seal-bytes", c.SealBytes, leastSealBytes},
+		{"cold-cache", c.ColdCache, leastColdCache},
 	} {
 		if size.value < size.least {
 			f.add(size.key, "%v is less than %v", size.value, size.least)
@@ -112,6 +130,17 @@ func (c serverConfig) validateStorage(f *configError) {
 	}
 	if c.WALHot > c.WALLimit {
 		f.add("wal-hot", "%v is more than wal-limit, %v", c.WALHot, c.WALLimit)
+	}
+	if c.SealBytes > mostSealBytes {
+		f.add("seal-bytes", "%v is more than %v", c.SealBytes, byteSize(mostSealBytes))
+	}
+	for _, d := range []struct {
+		key          string
+		value, least time.Duration
+	}{{"seal-age", c.SealAge, leastSealAge}, {"hedge-after", c.HedgeAfter, 0}, {"delete-grace", c.DeleteGrace, leastGrace}} {
+		if d.value < d.least {
+			f.add(d.key, "%v is less than %v", d.value, d.least)
+		}
 	}
 	switch {
 	case c.MaxMessageSize > mostMessageSize:

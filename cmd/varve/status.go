@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/varvemq/varve/client"
+	"github.com/varvemq/varve/internal/remoting"
 )
 
 // statusObject is a broker as `varve status -o json` prints it.
@@ -20,7 +21,25 @@ type statusObject struct {
 	ID      int               `json:"id"`
 	Addr    string            `json:"addr"`
 	Status  map[string]string `json:"status,omitempty"`
-	Error   string            `json:"error,omitempty"`
+	// Storage is nil if the broker is not one of Varve.
+	Storage *remoting.StorageStatus `json:"storage,omitempty"`
+	Error   string                  `json:"error,omitempty"`
+}
+
+// ask asks the broker.
+func (o *statusObject) ask(ctx context.Context, a *client.Admin) (err error) {
+	if o.Status, err = a.BrokerStatus(ctx, o.Addr); err != nil {
+		return err
+	}
+	st, err := ask[remoting.StorageStatus](ctx, a, "storage status", o.Addr, remoting.ReqStorageStatus, nil)
+	var refusal *client.Error
+	if errors.As(err, &refusal) && refusal.Code == client.CodeNotSupported {
+		return nil
+	}
+	if err == nil {
+		o.Storage = &st
+	}
+	return err
 }
 
 // statusRow is a line of the table: one thing that a broker says about itself.
@@ -48,7 +67,7 @@ is a line with all that it says, by the names that RocketMQ uses.`,
 				var faults []error
 				for _, b := range brokers {
 					o := statusObject{Cluster: b.Cluster, Broker: b.Name, ID: b.ID, Addr: b.Addr}
-					if o.Status, err = a.BrokerStatus(ctx, b.Addr); err != nil {
+					if err := o.ask(ctx, a); err != nil {
 						faults = append(faults, fmt.Errorf("broker %s: %w", b.Name, err))
 						o.Error = err.Error()
 					}

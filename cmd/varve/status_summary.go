@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/varvemq/varve/internal/remoting"
 )
 
 // printSummaries prints a block per broker.
@@ -53,6 +55,7 @@ func summary(o statusObject, now time.Time) []summaryLine {
 		{"messages in", st.flow("msgPutTotalTodayNow", "putTps")},
 		{"messages out", st.flow("msgGetTotalTodayNow", "getTransferredTps", "getTransferedTps")},
 	}
+	lines = append(lines, storageSummary(o.Storage, now)...)
 	kept := lines[:0]
 	for _, line := range lines {
 		if line.value != "" {
@@ -60,6 +63,28 @@ func summary(o statusObject, now time.Time) []summaryLine {
 		}
 	}
 	return kept
+}
+
+// storageSummary says where the history of a shard is, and what hinders it from getting there.
+func storageSummary(st *remoting.StorageStatus, now time.Time) []summaryLine {
+	if st == nil {
+		return nil
+	}
+	lines := []summaryLine{
+		{"object storage", st.ObjectStore},
+		{"segments", fmt.Sprintf("%d, and %d recent ones", st.ManifestObjects, st.RecentSegments)},
+		{"unsealed", byteSize(st.UnsealedBytes).about()},
+	}
+	if st.UnsealedBytes > 0 && st.OldestUnsealed > 0 {
+		lines[2].value += fmt.Sprintf(", for up to %v", (time.Duration(st.OldestUnsealed) * time.Millisecond).Round(time.Second))
+	}
+	if st.SealError != "" {
+		lines = append(lines, summaryLine{"sealing", fmt.Sprintf("has failed for %v: %s", now.Sub(time.UnixMilli(st.SealFailing)).Round(time.Second), st.SealError)})
+	}
+	if st.MaintainError != "" {
+		lines = append(lines, summaryLine{"maintenance", "fails: " + st.MaintainError})
+	}
+	return lines
 }
 
 // statusKeys is a broker's status. Its methods return "" for what is missing.

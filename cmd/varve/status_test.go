@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/varvemq/varve/internal/remoting"
 )
 
 func testStatus() []statusObject {
@@ -89,5 +92,34 @@ func TestAboutBytes(t *testing.T) {
 		if got := size.about(); got != want {
 			t.Errorf("%d: %q, want %q", int64(size), got, want)
 		}
+	}
+}
+
+func TestStorageStatus(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 2, 1, 12, 0, 0, 0, time.UTC)
+	st := &remoting.StorageStatus{ObjectStore: "s3://b/p", ManifestObjects: 7, RecentSegments: 2, UnsealedBytes: 3 << 20, OldestUnsealed: 90_400}
+	for name, tt := range map[string]struct {
+		change func()
+		want   []summaryLine
+	}{
+		"well": {func() {}, []summaryLine{{"object storage", "s3://b/p"}, {"segments", "7, and 2 recent ones"}, {"unsealed", "3 MiB, for up to 1m30s"}}},
+		"failing": {func() {
+			st.SealError, st.SealFailing, st.MaintainError = "no route", now.Add(-time.Minute).UnixMilli(), "no bucket"
+		}, []summaryLine{
+			{"object storage", "s3://b/p"}, {"segments", "7, and 2 recent ones"}, {"unsealed", "3 MiB, for up to 1m30s"}, {"sealing", "has failed for 1m0s: no route"},
+			{"maintenance", "fails: no bucket"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.change()
+			if got := storageSummary(st, now); !slices.Equal(got, tt.want) {
+				t.Errorf("%q", got)
+			}
+			st.SealError, st.MaintainError = "", ""
+		})
+	}
+	if got := storageSummary(nil, now); got != nil {
+		t.Errorf("of another's broker: %q", got)
 	}
 }
