@@ -319,7 +319,7 @@ func TestTable(t *testing.T) {
 	t.Parallel()
 	rng := seed(t)
 	tab, model := &table{}, map[uint32]uint64{}
-	for range 300 {
+	for range 80 {
 		before, copied := tab, fmt.Sprint(dump(tab))
 		set := map[uint32]bool{}
 		for range rng.IntN(40) {

@@ -149,6 +149,9 @@ func TestSizes(t *testing.T) {
 		t.Errorf("a root of %d bytes", len(b))
 	}
 	for _, queues := range []int{10, 1000} {
+		if raceDetector && queues > 100 {
+			continue
+		}
 		page, _ := encode(t, build(rng, shape{segments: MaxPageSegments, queues: queues, present: 1}))
 		f, err := parseFooter(page, int64(len(page)))
 		if err != nil {

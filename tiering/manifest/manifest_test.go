@@ -20,7 +20,7 @@ func TestRoundTrip(t *testing.T) {
 		"few":              {segments: 7, queues: 20, present: 0.5, gaps: 0.1},
 		"dense":            {segments: 200, queues: 50, present: 1},
 		"sparse":           {segments: 300, queues: 400, present: 0.02, gaps: 0.3},
-		"many queues":      {segments: 6, queues: 9000, present: 0.7},
+		"many queues":      {segments: 4, queues: 3000, present: 0.7},
 		"full page":        {segments: MaxPageSegments, queues: 30, present: 0.9, gaps: 0.01},
 		"exactly a block":  {segments: segmentsPer, queues: 2, present: 1},
 		"one over a block": {segments: segmentsPer + 1, queues: 2, present: 1},
@@ -58,7 +58,7 @@ func TestRoundTrip(t *testing.T) {
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	rng := seed(t)
-	segs := build(rng, shape{segments: MaxPageSegments, queues: 2000, present: 0.5})
+	segs := build(rng, shape{segments: 400, queues: 2000, present: 0.3})
 	b, ref := encode(t, segs)
 	src := &memory{b: b}
 	cache := NewCache(1 << 20)
@@ -66,12 +66,12 @@ func TestRequests(t *testing.T) {
 	if err != nil || src.gets.Load() != 1 || src.bytes.Load() != tailBytes {
 		t.Fatalf("open: %d requests, %d bytes, %v", src.gets.Load(), src.bytes.Load(), err)
 	}
-	run := segs[500].Runs[3]
+	run := segs[300].Runs[3]
 	for want := range int64(2) {
 		src.gets.Store(0)
 		src.bytes.Store(0)
 		e, r, err := p.Find(t.Context(), run.Ordinal, run.First)
-		if err != nil || e != segs[500].Entry || r != run {
+		if err != nil || e != segs[300].Entry || r != run {
 			t.Fatalf("%+v, %+v, %v", e, r, err)
 		}
 		if most := 2 * (1 - want); src.gets.Load() > most || src.bytes.Load() > most*maxDirectory {
