@@ -50,7 +50,7 @@ func families(t *testing.T) map[string]family {
 	var page string
 	eventually(t, 30*time.Second, "a segment is committed", func() bool {
 		_, page = get(t, b.Addrs, "/metrics")
-		return strings.Contains(page, "\nvarve_seal_segments_total 1")
+		return strings.Contains(page, "\nvarve_seal_segments_total ") && !strings.Contains(page, "\nvarve_seal_segments_total 0\n")
 	})
 	out := foreign()
 	series := regexp.MustCompile(`^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? \S+$`)
