@@ -1,0 +1,171 @@
+package tiertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varvemq/varve/broker/brokertest"
+	"github.com/varvemq/varve/client"
+)
+
+const (
+	lossStep = 1 << 30 // what offsets advance by at an accepted loss
+
+	// commitLag is how long a confirmed offset may take to be in etcd: the second over which offsets are coalesced, and etcd's own time on a busy machine.
+	commitLag = 1500 * time.Millisecond
+)
+
+// TestDisaster: a broker is killed and its machine with it. What was sealed is there on another one, byte-identical; what was not is a loss that has to be
+// accepted, and a hole.
+func TestDisaster(t *testing.T) {
+	t.Parallel()
+	size := int64(number(t, envDisaster, shortDisaster)) << 20
+	etcd, bucket := startEtcd(t), newStore(t)
+	args := []string{
+		"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-bytes", fmt.Sprint(max(256<<10, size/100)), "--wal-limit", fmt.Sprint(max(64<<20, 2*size)),
+		"--wal-hot", "1MiB", "--cold-cache", "4MiB",
+	}
+	c := newCorpus(seed(t), 1500, 8, "orders", "audit", "plain")
+	first := brokertest.NewHost(t, varve(t), args...)
+	p := first.Start()
+	at := place(p.Namesrv)
+	at.createTopic(t, "orders", 8, nil)
+	at.createTopic(t, "audit", 8, map[string]string{"compression": "lz4-4", "index.keys": "keys"})
+	at.createTopic(t, "plain", 8, map[string]string{"compression": "none"})
+	began := time.Now()
+	c.produce(t, at, size)
+	t.Logf("%d MiB produced in %v, %d segments by then", size>>20, time.Since(began).Round(time.Millisecond), bucket.segments(t))
+	committed := commitSome(t, at, c)
+	t.Log(at.cli(t, "seal"))
+	sealed := c.ends()
+	c.produce(t, at, 64<<10) // what is in the log alone
+	time.Sleep(commitLag)
+	first.Kill()
+	must(t, os.RemoveAll(first.Data()))
+
+	second := brokertest.NewHost(t, varve(t), args...)
+	says(t, "the refusal", refusedDead(t, second), "--accept-tail-loss", "varve-a")
+	second.Args = append(slices.Clip(args), "--accept-tail-loss", "varve-a")
+	p = second.Start()
+	for range 2 {
+		at = place(p.Namesrv)
+		t.Logf("ready after %v", p.Ready.Round(time.Millisecond))
+		c.verify(t, at, sealed)
+		for topic := range c.topics {
+			for queue := range c.queues {
+				end := sealed[topic][queue]
+				if lo, hi := at.bounds(t, c.topics[topic], queue); lo != 0 || hi != end+lossStep {
+					t.Errorf("queue %d of %s: offsets [%d, %d), want [0, %d)", queue, c.topics[topic], lo, hi, end+lossStep)
+				}
+			}
+			c.spot(t, at, topic, 3, sealed[topic][3]/2, c.topics[topic] != "audit")
+			c.tagged(t, at, topic, 5, sealed[topic][5])
+		}
+		committedAre(t, at, c, committed)
+		second.Kill() // the loss is settled: a restart needs no word
+		second.Args = args
+		p = second.Start()
+	}
+	if r := place(p.Namesrv).send(t, "orders", 2, "after the loss"); r.Offset != sealed[0][2]+lossStep {
+		t.Errorf("the next message has offset %d, want %d", r.Offset, sealed[0][2]+lossStep)
+	}
+	says(t, "fsck", place(p.Namesrv).cli(t, "fsck", "--deep"))
+	second.Stop()
+}
+
+// refusedDead starts a broker that must refuse, once the lease of the shard's last owner has ended, and returns the end of its log.
+func refusedDead(t testing.TB, h *brokertest.Host) (log string) {
+	t.Helper()
+	eventually(t, stepTimeout, "the lease has ended", func() bool {
+		before := h.LogTail()
+		log = strings.TrimPrefix(h.Refuse(), before)
+		return !strings.Contains(log, "is alive")
+	})
+	return log
+}
+
+// commitSome commits an offset for each queue.
+func commitSome(t testing.TB, at place, c *corpus) [][]int64 {
+	t.Helper()
+	a := at.admin(t)
+	must(t, a.CreateGroup(t.Context(), "group", 0))
+	out := c.ends()
+	for topic := range c.topics {
+		for queue := range c.queues {
+			out[topic][queue] = out[topic][queue] * int64(queue+1) / int64(c.queues+1)
+			must(t, a.CommitOffset(t.Context(), "group", c.topics[topic], client.Queue{ID: queue}, out[topic][queue]))
+		}
+	}
+	return out
+}
+
+func committedAre(t testing.TB, at place, c *corpus, want [][]int64) {
+	t.Helper()
+	a := at.admin(t)
+	for topic := range c.topics {
+		for queue := range c.queues {
+			got, err := a.CommittedOffset(t.Context(), "group", c.topics[topic], client.Queue{ID: queue})
+			if err != nil || got != want[topic][queue] {
+				t.Errorf("queue %d of %s: offset %d is committed, want %d; %v", queue, c.topics[topic], got, want[topic][queue], err)
+			}
+		}
+	}
+}
+
+// TestMoved: a broker that was stopped in order has sealed all; another machine goes on with the next message, and nobody has to accept anything.
+func TestMoved(t *testing.T) {
+	t.Parallel()
+	for _, external := range []bool{true, false} {
+		name := map[bool]string{true: "external etcd", false: "embedded etcd"}[external]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bucket := newStore(t)
+			args := []string{"--object-store", bucket.url, "--seal-bytes", "256KiB", "--wal-limit", "64MiB", "--wal-hot", "1MiB"}
+			if external {
+				args = append(args, "--etcd", startEtcd(t).url, "--lease-ttl", "3s")
+			}
+			c := newCorpus(seed(t), 400, 8, "orders", "audit")
+			h := brokertest.NewHost(t, varve(t), args...)
+			at := place(h.Start().Namesrv)
+			at.createTopic(t, "orders", 8, nil)
+			at.createTopic(t, "audit", 8, nil)
+			var committed [][]int64
+			for range 3 {
+				c.produce(t, at, 1<<20)
+				committed = commitSome(t, at, c)
+				h.Stop()
+				loseDisk(t, h)
+				p := h.Start()
+				at = place(p.Namesrv)
+				c.verify(t, at, c.ends())
+				for topic := range c.topics {
+					for queue := range c.queues {
+						if lo, hi := at.bounds(t, c.topics[topic], queue); lo != 0 || hi != c.counts[topic][queue] {
+							t.Errorf("queue %d of %s: offsets [%d, %d), want [0, %d)", queue, c.topics[topic], lo, hi, c.counts[topic][queue])
+						}
+					}
+				}
+				c.spot(t, at, 1, 3, c.counts[1][3]/2, true)
+				committedAre(t, at, c, committed)
+			}
+			h.Stop()
+		})
+	}
+}
+
+// loseDisk deletes a stopped broker's data directory, but for the embedded etcd's.
+func loseDisk(t testing.TB, h *brokertest.Host) {
+	t.Helper()
+	entries, err := os.ReadDir(h.Data())
+	must(t, err)
+	for _, e := range entries {
+		if e.Name() != "etcd" {
+			must(t, os.RemoveAll(filepath.Join(h.Data(), e.Name())))
+		}
+	}
+}
