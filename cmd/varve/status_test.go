@@ -107,7 +107,10 @@ func TestStorageStatus(t *testing.T) {
 		"failing": {func() {
 			st.SealError, st.SealFailing, st.MaintainError = "no route", now.Add(-time.Minute).UnixMilli(), "no bucket"
 		}, []summaryLine{
-			{"object storage", "s3://b/p"}, {"segments", "7, and 2 recent ones"}, {"unsealed", "3 MiB, for up to 1m30s"}, {"sealing", "has failed for 1m0s: no route"},
+			{"object storage", "s3://b/p"},
+			{"segments", "7, and 2 recent ones"},
+			{"unsealed", "3 MiB, for up to 1m30s"},
+			{"sealing", "has failed for 1m0s: no route"},
 			{"maintenance", "fails: no bucket"},
 		}},
 	} {

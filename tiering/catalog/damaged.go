@@ -31,15 +31,15 @@ func (c *Catalog) readOrScan(ctx context.Context, seg *metadata.Segment) (Recent
 func (c *Catalog) scanRecent(ctx context.Context, seg *metadata.Segment, noEnd bool) (Recent, error) {
 	e := EntryOf(seg)
 	id := segment.Identity{Cluster: c.cfg.Cluster, Shard: c.cfg.Shard, Epoch: e.Epoch, Sequence: e.Object}
-	bad := func(format string, args ...any) (Recent, error) {
-		return Recent{}, fmt.Errorf("scan segment %s: %w: %s", ObjectKey(c.cfg.Shard, e.Epoch, e.Object, metadata.KindSegment), ErrMismatch, fmt.Sprintf(format, args...))
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("scan segment %s: %w: %s", ObjectKey(c.cfg.Shard, e.Epoch, e.Object, metadata.KindSegment), ErrMismatch, fmt.Sprintf(format, args...))
 	}
 	out := newRecent(*seg, 0)
 	var messages, raw uint64
 	ended := false
 	for b, err := range segment.Scan(ctx, c.SegmentSource(e), e.Size, &id) {
 		if err != nil {
-			return bad("%v", err)
+			return Recent{}, bad("%v", err)
 		}
 		if b.Count == 0 && noEnd && !ended { // the end of the blocks
 			like, err := c.likeBlock(ctx, e, b.Pos)
@@ -52,7 +52,7 @@ func (c *Catalog) scanRecent(ctx context.Context, seg *metadata.Segment, noEnd b
 			continue
 		}
 		if b.Count == 0 || ended {
-			return bad("no block at %d", b.Pos)
+			return Recent{}, bad("no block at %d", b.Pos)
 		}
 		if !b.Hole {
 			messages, raw = messages+uint64(b.Count), raw+uint64(b.Raw)
@@ -63,14 +63,14 @@ func (c *Catalog) scanRecent(ctx context.Context, seg *metadata.Segment, noEnd b
 		}
 		n := len(out.Runs) - 1
 		if run := &out.Runs[n]; run.Ordinal != b.Ordinal || run.End != b.Base {
-			return bad("offset %d of queue %d at %d follows offset %d of queue %d", b.Base, b.Ordinal, b.Pos, run.End, run.Ordinal)
+			return Recent{}, bad("offset %d of queue %d at %d follows offset %d of queue %d", b.Base, b.Ordinal, b.Pos, run.End, run.Ordinal)
 		}
 		out.Runs[n].End = b.End()
 		out.Runs[n].Bytes += uint64(b.Size)
 		out.LastStores[n] = max(out.LastStores[n], b.MaxStore)
 	}
 	if messages != seg.Messages || raw != seg.RawBytes || uint64(len(out.Runs)) != seg.Queues {
-		return bad("%d messages of %d bytes in %d queues, not %d, %d, %d", messages, raw, len(out.Runs), seg.Messages, seg.RawBytes, seg.Queues)
+		return Recent{}, bad("%d messages of %d bytes in %d queues, not %d, %d, %d", messages, raw, len(out.Runs), seg.Messages, seg.RawBytes, seg.Queues)
 	}
 	return out, nil
 }
