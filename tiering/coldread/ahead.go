@@ -17,7 +17,7 @@ func (r *Reader) step(ctx context.Context, s *step) {
 		return
 	}
 	_, ok := r.spawn(ctx, func(ctx context.Context) {
-		a := aheadPlanner{r: r, left: p.bytes, at: p.from, tags: p.tags}
+		a := aheadPlanner{r: r, bytes: p.bytes, left: p.bytes, at: p.from, tags: p.tags}
 		a.plan(ctx, p.cursor.ordinal)
 		r.cursors.planned(p, a.at, p.bytes-a.left)
 	})
@@ -28,11 +28,13 @@ func (r *Reader) step(ctx context.Context, s *step) {
 
 // aheadPlanner begins fetches of what comes next in a queue. Where it meets an error it ends: whoever reads there will see.
 type aheadPlanner struct {
-	r    *Reader
-	tags []int64
-	at   uint64 // the next offset
-	left int64  // bytes of messages to fetch
-	seen int    // entries of indexes
+	r     *Reader
+	tags  []int64
+	at    uint64 // the next offset
+	bytes int64  // of messages to fetch in all
+	left  int64  // and still
+	over  bool   // one more than that is taken
+	seen  int    // entries of indexes
 
 	seg  opened
 	refs []segment.BlockRef // to be fetched with one GET
@@ -61,9 +63,10 @@ func (a *aheadPlanner) planRun(ctx context.Context, run runKey) bool {
 			ok = false
 			break
 		}
-		if a.left <= 0 || a.seen >= maxWalk {
+		if a.left <= 0 && (a.over || int64(e.Raw) > (a.bytes-a.left)/8) || a.seen >= maxWalk {
 			break
 		}
+		a.over = a.left <= 0 // one that is small beside the rest goes along: the end of a run often is
 		a.seen++
 		if e.Hole || a.tags != nil && !e.MayMatch(a.tags) || a.r.cache.has(run, e.Base) {
 			a.at = e.End()

@@ -7,10 +7,12 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 
 	"github.com/varvemq/varve/tiering/manifest"
 	"github.com/varvemq/varve/tiering/objstore"
+	"github.com/varvemq/varve/tiering/objstore/faulty"
 	"github.com/varvemq/varve/tiering/segment"
 )
 
@@ -37,7 +40,7 @@ type place struct {
 
 // places makes new ones, by name.
 func places() map[string]func(b *testing.B) place {
-	out := map[string]func(b *testing.B) place{"dir": directory}
+	out := map[string]func(b *testing.B) place{"dir": directory, "slow": slow}
 	if raw := os.Getenv(testServer); raw != "" {
 		out[os.Getenv(testServer+"_SERVER")] = func(b *testing.B) place {
 			b.Helper()
@@ -53,6 +56,16 @@ func directory(b *testing.B) place {
 	if err != nil {
 		b.Fatal(err)
 	}
+	return placeOf(dir)
+}
+
+// slow is a directory that takes its time, as stores do that are not on this machine.
+func slow(b *testing.B) place {
+	b.Helper()
+	return placeOf(faulty.New(directory(b).store, faulty.Config{Latency: 50 * time.Millisecond}))
+}
+
+func placeOf(dir objstore.Store) place {
 	return place{dir, func(ctx context.Context, key string, off int64, p []byte) error {
 		rc, err := dir.Get(ctx, key, off, int64(len(p)))
 		if err != nil {
@@ -166,7 +179,8 @@ func (w *world) dataBytes(b *testing.B) (n int64) {
 	return n
 }
 
-const benchConcurrency = 8
+// benchConcurrency is as many chunks as fit into Iterate's part of the bytes in flight.
+const benchConcurrency = 6
 
 // decodersVar is the variable with the number of decoders of the benchmark, 1 by default.
 const decodersVar = "VARVE_TEST_DECODERS"
@@ -264,7 +278,7 @@ func BenchmarkIterate(b *testing.B) {
 					p := place(b)
 					decoders, _ := strconv.Atoi(os.Getenv(decodersVar))
 					w := benchWorld(b, p, c.queues, 6, body == "compressible")
-					r := New(Config{Catalog: w, Shard: shard, Concurrency: benchConcurrency + benchConcurrency/3 + 1, Decoders: decoders})
+					r := New(Config{Catalog: w, Shard: shard, Concurrency: benchConcurrency + benchConcurrency/3, Decoders: decoders})
 					defer r.Close()
 					n := float64(w.dataBytes(b))
 					b.SetBytes(int64(n))
@@ -308,4 +322,45 @@ func (w *world) raw() (n uint64) {
 		n += s.RawBytes
 	}
 	return n
+}
+
+// BenchmarkPull reads a queue in sequence as a group does that has been set back: 32 messages a time, through cache and read-ahead. What it reports is in bytes of messages.
+func BenchmarkPull(b *testing.B) {
+	for name, place := range places() {
+		for _, readers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/queues=%d", name, readers), func(b *testing.B) {
+				p := place(b)
+				w := benchWorld(b, p, readers, 4, true)
+				b.SetBytes(int64(w.raw()))
+				b.ReportAllocs()
+				var peak atomic.Uint64
+				for b.Loop() {
+					r := New(Config{Catalog: w, Shard: shard})
+					g, ctx := errgroup.WithContext(b.Context())
+					for _, q := range w.queues {
+						g.Go(func() error {
+							for n, at := 0, uint64(0); at < uint64(len(q.messages)); n++ {
+								block, err := r.Block(ctx, q.Ordinal, at, nil)
+								if err != nil {
+									return err
+								}
+								if at = min(at+32, block.End); n%256 == 0 {
+									var m runtime.MemStats
+									runtime.ReadMemStats(&m)
+									peak.Store(max(peak.Load(), m.HeapInuse))
+								}
+							}
+							return nil
+						})
+					}
+					if err := g.Wait(); err != nil {
+						b.Fatal(err)
+					}
+					r.Close()
+				}
+				b.ReportMetric(float64(w.gets.Load())/float64(b.N), "gets/op")
+				b.ReportMetric(float64(peak.Load())/(1<<20), "heap_MiB")
+			})
+		}
+	}
 }

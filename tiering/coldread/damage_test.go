@@ -225,6 +225,45 @@ func TestDamageOnTheWay(t *testing.T) {
 	}
 }
 
+// TestDamagedIndex: an index that was damaged on the way, and is kept so by the catalog's reader, is read anew; one that is damaged at rest is an error.
+func TestDamagedIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, objstore.NewMem())
+	w.blockBytes = 500
+	for range 2 {
+		w.sealNext(300, 100, nil)
+	}
+	r := w.open(Config{})
+	s := w.segs[0]
+	seg, err := r.open(t.Context(), s.Entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := seg.index.Footer()
+	pos := f.DataBytes() + (s.Size-f.DataBytes())*2/3 // in the queue index, behind keys and filter
+	w.flip(s, pos)
+	w.readers = map[uint64]*segment.Reader{}
+	if _, err := w.OpenSegment(t.Context(), s.Entry); err != nil {
+		t.Fatal(err) // its reader has the damage now
+	}
+	w.flip(s, pos)
+	for at := range uint64(600) {
+		w.mustRead(r, at)
+	}
+	w.flip(s, pos)
+	r = w.open(Config{})
+	lost := 0
+	for at := range uint64(600) {
+		if _, err := r.Block(t.Context(), ordinal, at, nil); err != nil {
+			wantLost(t, err, s, nil)
+			lost++
+		}
+	}
+	if lost == 0 || lost > 300 {
+		t.Errorf("%d offsets are lost", lost)
+	}
+}
+
 func TestDiskCache(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

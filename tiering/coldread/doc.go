@@ -6,9 +6,10 @@
 // # Invariants
 //
 //   - What is returned has passed segment.Decode: every checksum, and that it is the block that the index means.
+//   - What is damaged on the way is fetched once more, also if it has come into a reader of the catalog's.
 //   - However many want a block, one GET is under way for it. (A hedged GET is two.)
 //   - Blocks in memory are bounded by CacheBytes, ranges under way and not yet decoded by InFlightBytes, GETs by Concurrency, decodings by Decoders. What a single
-//     block needs is granted also when it is more than the bound, alone.
+//     block needs is granted also when it is more than the bound, alone. (Indexes are the catalog's: its GETs and its memory are not counted here.)
 //   - A block that the index rules out by its tags is not fetched.
 //   - That segments are compacted, rolled or deleted costs a reader a look at the catalog's newest snapshot and no error. An object that the newest snapshot still names
 //     and that is not there, or that is damaged, is an [ObjectError] with its key; everything else stays readable.

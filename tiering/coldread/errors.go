@@ -104,6 +104,7 @@ func (t *trial) decide(ctx context.Context, r *Reader, e manifest.Entry, err err
 			return &ObjectError{Key: r.key(e), Err: err}
 		}
 		t.damaged = e.Object
+		r.doubt(e.Object)
 		return nil
 	case isManifestDamage(err) && t.n <= 2:
 		return nil // it may have been on the way; the error names the object

@@ -14,13 +14,56 @@ type opened struct {
 	src   segment.Source
 }
 
-// open opens a segment. Its bytes outside of the index are read by src.
+// open opens a segment. Its blocks are read by src.
 func (r *Reader) open(ctx context.Context, e manifest.Entry) (opened, error) {
-	index, err := r.cfg.Catalog.OpenSegment(ctx, e)
-	if err != nil {
-		return opened{}, err
+	src := r.cfg.Catalog.SegmentSource(e)
+	r.mu.Lock()
+	index, doubtful := r.doubtful[e.Object]
+	r.mu.Unlock()
+	var err error
+	switch {
+	case index != nil:
+	case !doubtful:
+		index, err = r.cfg.Catalog.OpenSegment(ctx, e)
+	default:
+		if index, err = segment.Open(ctx, bounded{r, src}, e.Size, segment.Expect{FooterCRC: e.FooterCRC}); err == nil {
+			r.mu.Lock()
+			r.doubtful[e.Object] = index
+			r.mu.Unlock()
+		}
 	}
-	return opened{entry: e, index: index, src: r.cfg.Catalog.SegmentSource(e)}, nil
+	return opened{entry: e, index: index, src: src}, err
+}
+
+// bounded is a source whose GETs count among those of blocks.
+type bounded struct {
+	r   *Reader
+	src segment.Source
+}
+
+// Get implements segment.Source.
+func (b bounded) Get(ctx context.Context, off int64, n int) ([]byte, error) {
+	if err := b.r.acquire(ctx, false); err != nil {
+		return nil, err
+	}
+	defer b.r.release(false)
+	return b.src.Get(ctx, off, n)
+}
+
+// maxDoubtful bounds the segments that are opened past the catalog.
+const maxDoubtful = 16
+
+// doubt says that a segment's index was damaged. The catalog's reader may have taken in the damage on the way, and would keep it: the segment is opened anew, past the catalog.
+func (r *Reader) doubt(object uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for old := range r.doubtful {
+		if len(r.doubtful) < maxDoubtful {
+			break
+		}
+		delete(r.doubtful, old)
+	}
+	r.doubtful[object] = nil
 }
 
 // start runs a fetch beside the caller.

@@ -502,15 +502,14 @@ func (w *world) sealNext(n, body int, tag func(i int) string) {
 	}
 	q := w.queues[0]
 	run := manifest.Run{Ordinal: q.Ordinal, First: uint64(len(q.messages))}
+	noise := rand.NewChaCha8([32]byte{1})
 	for i := range n {
 		t := ""
 		if tag != nil {
 			t = tag(i)
 		}
 		b := make([]byte, body)
-		for j := range b {
-			b[j] = byte(rand.Uint32())
-		}
+		_, _ = noise.Read(b) // it cannot fail
 		q.add(w.tb, int64(1000+len(q.messages)), t, fmt.Sprintf("k%d", len(q.messages)), b)
 	}
 	run.End = uint64(len(q.messages))

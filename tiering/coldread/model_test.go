@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -66,7 +67,7 @@ func TestModel(t *testing.T) {
 				rng := random(t)
 				w := newWorld(t, objstore.NewMem())
 				w.blockBytes, w.level, w.onlyGet = s.block, s.level, rng.IntN(3) == 0
-				w.fill(rng, 4, 12, 40, 200)
+				w.fill(rng, 4, 10, 30, 200)
 				if faults {
 					w.store = faulty.New(w.bucket, faulty.Config{Seed: rng.Uint64(), Latency: time.Microsecond, Rates: map[faulty.Fault]float64{
 						faulty.Throttled: 0.02, faulty.ServerError: 0.05, faulty.ResetBody: 0.05, faulty.TruncateBody: 0.05, faulty.FlipBit: 0.05,
@@ -129,8 +130,8 @@ func (w *world) checkBounds(t *testing.T, r *Reader) {
 
 // mutate compacts segments and deletes them, and trims, until it is stopped.
 func (w *world) mutate(rng *rand.Rand, stop *atomic.Bool) {
-	for n := 0; !stop.Load() && n < 400; n++ {
-		time.Sleep(time.Duration(rng.IntN(300)) * time.Microsecond)
+	for n := 0; !stop.Load() && n < 100; n++ {
+		time.Sleep(time.Duration(rng.IntN(1000)) * time.Microsecond)
 		segs := w.snapshot()
 		if i := rng.IntN(len(segs)); i+1 < len(segs) && segs[i].paged == segs[i+1].paged && rng.IntN(2) == 0 && len(segs) > 4 {
 			w.remove(w.compact(i, 2)...)
@@ -151,7 +152,11 @@ func (w *world) mutate(rng *rand.Rand, stop *atomic.Bool) {
 
 func (w *world) readModel(t *testing.T, r *Reader, rng *rand.Rand) {
 	t.Helper()
-	for range 12 {
+	rounds := 6
+	if os.Getenv("VARVE_LONG") != "" {
+		rounds = 200
+	}
+	for range rounds {
 		q := w.queues[rng.IntN(len(w.queues))]
 		var err error
 		switch rng.IntN(7) {
@@ -216,7 +221,7 @@ func (w *world) readAt(ctx context.Context, r *Reader, rng *rand.Rand, q *modelQ
 func (w *world) readOn(ctx context.Context, r *Reader, rng *rand.Rand, q *modelQueue) error {
 	tags := someTags(rng)
 	at := rng.Uint64N(uint64(len(q.messages)))
-	for n := 0; at < uint64(len(q.messages)) && n < 200; n++ {
+	for n := 0; at < uint64(len(q.messages)) && n < 100; n++ {
 		var b Block
 		err := again(func() (err error) {
 			b, err = r.Block(ctx, q.Ordinal, at, tags)

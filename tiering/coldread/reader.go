@@ -43,11 +43,12 @@ type Reader struct {
 	urgent, bulk              *budget
 	buffers                   buffers
 
-	wg     sync.WaitGroup
-	mu     sync.Mutex // guards the rest
-	closed bool
-	next   uint64
-	stops  map[uint64]func() // what cancels the work that goes on
+	wg       sync.WaitGroup
+	mu       sync.Mutex // guards the rest
+	closed   bool
+	next     uint64
+	stops    map[uint64]func()          // what cancels the work that goes on
+	doubtful map[uint64]*segment.Reader // by object: segments that were damaged, as they are opened anew; nil: not yet
 }
 
 // New returns a Reader. The configuration must be valid. A disk cache that cannot be made is logged and left out.
@@ -57,7 +58,7 @@ func New(cfg Config) *Reader {
 		cfg: cfg, cache: newCache(cfg.CacheBytes), cursors: newCursors(),
 		gets: make(tokens, cfg.Concurrency), minorGets: make(tokens, max(1, cfg.Concurrency-cfg.Concurrency/4)), decoders: make(tokens, cfg.Decoders),
 		urgent: newBudget(max(1, cfg.InFlightBytes/4)), bulk: newBudget(max(1, cfg.InFlightBytes-cfg.InFlightBytes/4)),
-		stops: make(map[uint64]func()),
+		stops: make(map[uint64]func()), doubtful: make(map[uint64]*segment.Reader),
 	}
 	r.m = newMetrics(func() float64 { return float64(r.cache.size()) }, func() float64 { return float64(r.urgent.used.Load() + r.bulk.used.Load()) })
 	r.cache.m = r.m
