@@ -184,6 +184,63 @@ func TestOutageEnds(t *testing.T) {
 	})
 }
 
+// TestSealPatience: calls that do not wait long do not keep a long upload from ending.
+func TestSealPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rng := seed(t)
+		w := newWorld(t, newTopics(rng, 3))
+		b := w.start(t, w.kv, func(c *Config) { c.Bucket, c.Bytes = slowStore{c.Bucket}, 1<<20 })
+		stop := running(t, b.Sealer)
+		w.wal.fill(t, rng, 30, 1000)
+		began := time.Now()
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			head, err := b.Seal(ctx)
+			cancel()
+			if err == nil {
+				if head.LSN != w.wal.end() || len(b.catalog.list()) != 1 {
+					t.Errorf("%+v, %d segments", head, len(b.catalog.list()))
+				}
+				break
+			}
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Minute {
+				t.Fatalf("%v after %v", err, time.Since(began))
+			}
+		}
+		if took := time.Since(began); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		// Who waits when Run ends does the work.
+		w.wal.fill(t, rng, 30, 1000)
+		sealed := make(chan error, 1)
+		go func() {
+			_, err := b.Seal(t.Context())
+			sealed <- err
+		}()
+		time.Sleep(5 * time.Second)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if err := <-sealed; err != nil || w.check(t).Head.LSN != w.wal.end() {
+			t.Error(err)
+		}
+		b.stop(t)
+	})
+}
+
+// slowStore takes 20 s for a Put.
+type slowStore struct{ objstore.Store }
+
+func (s slowStore) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts objstore.PutOptions) error {
+	select {
+	case <-ctx.Done():
+		return errors.Join(objstore.ErrTransient, ctx.Err())
+	case <-time.After(20 * time.Second):
+		return s.Store.Put(ctx, key, r, size, opts)
+	}
+}
+
 // TestThereAlready: an object with the number and the epoch of ours is ours, or ends everything.
 func TestThereAlready(t *testing.T) {
 	t.Parallel()

@@ -587,7 +587,7 @@ func (f *lostFile) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // TestMemory: a segment is never in memory as a whole. (Not parallel: what others allocate counts.)
-func TestMemory(t *testing.T) { //nolint:paralleltest // see above
+func TestMemory(t *testing.T) {
 	rng := seed(t)
 	topics := newTopics(rng, 1)
 	w := newWorld(t, topics)

@@ -23,6 +23,7 @@ type Sealer struct {
 	wal     string
 	metrics *metrics
 	kick    chan struct{}
+	wake    chan struct{} // wanted was raised
 
 	busy chan struct{} // a semaphore of one, which guards the fields of this paragraph
 	work *work         // nil: none is under way
@@ -42,6 +43,9 @@ type Sealer struct {
 	from     uint64 // position: below it no record is unsealed
 	seen     sightings
 	failures map[step]*failure
+	running  bool          // Run is there to do the work
+	wanted   uint64        // position up to which somebody waits
+	changed  chan struct{} // closed, and replaced, when from or running changes
 }
 
 // New returns a Sealer, and empties its spool directory. What Head says is what the log may be trimmed to when Run begins: its revision is remembered already.
@@ -53,9 +57,9 @@ func New(cfg Config) (*Sealer, error) {
 		return nil, err
 	}
 	s := &Sealer{
-		cfg: cfg.withDefaults(), wal: cfg.Source.WALUUID(), kick: make(chan struct{}, 1), busy: make(chan struct{}, 1), dead: make(chan struct{}),
+		cfg: cfg.withDefaults(), wal: cfg.Source.WALUUID(), kick: make(chan struct{}, 1), wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), dead: make(chan struct{}),
 		trimTo: cfg.Head.Position, remembered: cfg.Head.Revision, owing: true,
-		head: cfg.Head, epoch: uint32(cfg.Head.Epoch), from: cfg.Head.Position, failures: map[step]*failure{},
+		head: cfg.Head, epoch: uint32(cfg.Head.Epoch), from: cfg.Head.Position, failures: map[step]*failure{}, changed: make(chan struct{}),
 	}
 	var err error
 	if s.metrics, err = newMetrics(cfg.Registerer, s); err != nil {
@@ -66,6 +70,8 @@ func New(cfg Config) (*Sealer, error) {
 
 // Run seals until ctx ends, which is no error, or sealing has to end for good.
 func (s *Sealer) Run(ctx context.Context) error {
+	s.setRunning(true)
+	defer s.setRunning(false)
 	var kicked bool
 	var lastKick, settled time.Time
 	for {
@@ -110,6 +116,7 @@ func (s *Sealer) Run(ctx context.Context) error {
 		case <-timer.C:
 		case <-s.kick:
 			kicked = true
+		case <-s.wake:
 		case <-s.dead:
 		case <-s.cfg.Own.Lost():
 		case <-ctx.Done():
@@ -134,7 +141,7 @@ func (s *Sealer) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// due returns the position to seal up to without being asked: 0 if there is nothing to do.
+// due returns the position to seal up to, 0 if there is nothing to do.
 func (s *Sealer) due() uint64 {
 	durable := s.cfg.Source.Durable()
 	s.observe(durable)
@@ -142,6 +149,8 @@ func (s *Sealer) due() uint64 {
 	defer s.mu.Unlock()
 	oldest, some := s.seen.oldest(s.from)
 	switch {
+	case s.wanted > s.from:
+		return s.wanted
 	case some && time.Since(oldest) >= s.cfg.Age:
 		return durable
 	case durable > s.from && durable-s.from >= uint64(s.cfg.Bytes):
@@ -180,6 +189,9 @@ func (s *Sealer) smooth(ctx context.Context, began time.Time, before metadata.Se
 		case <-timer.C:
 		case <-s.kick:
 			kicked = true
+		case <-s.wake:
+			timer.Stop()
+			return false
 		case <-s.dead:
 		case <-ctx.Done():
 		}
@@ -192,13 +204,38 @@ func (s *Sealer) smooth(ctx context.Context, began time.Time, before metadata.Se
 	return kicked
 }
 
-// Seal seals everything that is durable at the call, and returns the head. It works while Run does, and without it. When ctx ends before, what is under way is
-// left for the next call, or for Run.
+// Seal seals everything that is durable at the call, and returns the head. While Run runs, that does the work, and the end of ctx ends the waiting only. Without Run
+// the caller does it; what is under way when ctx ends is left for the next call, or for Run.
 func (s *Sealer) Seal(ctx context.Context) (metadata.SealHead, error) {
-	if err := s.sealTo(ctx, s.cfg.Source.Durable()); err != nil {
-		return metadata.SealHead{}, err
+	target := s.cfg.Source.Durable()
+	for {
+		s.mu.Lock()
+		done, running, changed := s.from >= target, s.running, s.changed
+		if running {
+			s.wanted = max(s.wanted, target)
+		}
+		s.mu.Unlock()
+		switch {
+		case done && running:
+			return s.Head(), nil
+		case !running:
+			if err := s.sealTo(ctx, target); err != nil {
+				return metadata.SealHead{}, err
+			}
+			return s.Head(), nil
+		}
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+		select {
+		case <-changed:
+		case <-s.dead:
+			return metadata.SealHead{}, s.fate
+		case <-ctx.Done():
+			return metadata.SealHead{}, ctx.Err()
+		}
 	}
-	return s.Head(), nil
 }
 
 // Kick says that a durable record waits for its segment: everything that is durable then is cut within 250 ms, but not more often than every 250 ms. It does not
@@ -224,10 +261,23 @@ func (s *Sealer) scanned() uint64 {
 	return s.from
 }
 
-// passed notes that there are no records below a position that are not sealed.
+// passed notes that there are no records below a position that are not sealed, and tells those who wait for that.
 func (s *Sealer) passed(pos uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.from = max(s.from, pos)
 	s.seen = s.seen.above(s.from)
+	s.changedLocked()
+}
+
+func (s *Sealer) changedLocked() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *Sealer) setRunning(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = on
+	s.changedLocked()
 }

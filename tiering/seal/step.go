@@ -249,8 +249,7 @@ func (s *Sealer) abandon(ctx context.Context, err error) error {
 // committed takes note of a commit, and tells those who wait for it.
 func (s *Sealer) committed(w *work, head metadata.SealHead) {
 	s.mu.Lock()
-	s.head, s.epoch, s.from = head, w.cut.epoch, w.cut.pos
-	s.seen = s.seen.above(s.from)
+	s.head, s.epoch = head, w.cut.epoch
 	s.mu.Unlock()
 	s.discard(w.spool)
 	s.metrics.sealed(&w.seg)
@@ -258,6 +257,7 @@ func (s *Sealer) committed(w *work, head metadata.SealHead) {
 	s.remember(head)
 	s.cfg.Catalog.Add(catalog.RecentOf(w.seg, &w.sum))
 	s.release(head)
+	s.passed(w.cut.pos)
 }
 
 func (s *Sealer) discard(sp *spool) {
