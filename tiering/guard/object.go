@@ -23,8 +23,8 @@ func (o *Object) Get(ctx context.Context, off int64, n int) ([]byte, error) {
 	}
 	b := make([]byte, n)
 	got, err := io.ReadFull(r, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
+	if (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) && !errors.Is(err, objstore.ErrTransient) {
+		err = nil // the object ends; that the body ended early is an error of the class transient
 	}
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, fmt.Errorf("read %s: %w", o.Key, err)
