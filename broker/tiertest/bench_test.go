@@ -128,24 +128,23 @@ func (t *tierBench) replay() {
 	b := t.b
 	var over, plain []float64
 	var peak atomic.Int64
-	ctx, cancel := context.WithCancel(b.Context())
-	go func() {
-		for ctx.Err() == nil {
-			peak.Store(max(peak.Load(), rss(b, t.p.PID())))
-			time.Sleep(20 * time.Millisecond)
-		}
-	}()
-	before := t.requests()
 	for range number(b, envRounds, 3) {
+		ctx, cancel := context.WithCancel(b.Context())
+		watch, pid := make(chan struct{}), t.p.PID()
+		go func() {
+			defer close(watch)
+			for ctx.Err() == nil {
+				peak.Store(max(peak.Load(), rss(b, pid)))
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
 		over = append(over, t.overTCP())
+		cancel()
+		<-watch
 		plain = append(plain, t.plainGET())
-		t.h.Stop() // nothing of it is in memory
-		cancelled := peak.Load()
+		t.h.Stop() // nothing of it is in memory in the next round
 		t.p = t.h.Start()
-		peak.Store(max(peak.Load(), cancelled))
 	}
-	cancel()
-	_ = before
 	slices.Sort(over)
 	slices.Sort(plain)
 	m, p := over[len(over)/2], plain[len(plain)/2]
