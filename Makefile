@@ -65,7 +65,7 @@ lint: ## golangci-lint with the layer rules, gofmt, vet
 	$(call bounded,600) $(TOOL) golangci-lint run ./...
 
 # Every step runs even when one before it failed, so that one run shows all there is to mend.
-CHECK_STEPS = lint tidy generated build test conformance-java conformance-seed conformance-mqadmin conformance-go crash
+CHECK_STEPS = lint tidy generated build test conformance-java conformance-seed conformance-mqadmin conformance-go crash test-s3 tier
 
 .PHONY: check
 check: ## What CI runs: lint, test, build, real clients, kill -9
@@ -152,6 +152,7 @@ order-long: ## 1,000,000 messages of 64 producers on one queue, read in order
 .PHONY: scale
 scale: ## Memory of 100,000 queues and 10,000 waiting pulls, start on a log of SCALE_WAL_MIB (2048); Linux
 	VARVE_SCALE=1 VARVE_SCALE_WAL_MIB=$(SCALE_WAL_MIB) $(call bounded,1800) go test -count=1 -timeout 28m -v ./broker/scaletest/...
+	VARVE_SCALE=1 $(call bounded,600) go test -count=1 -timeout 9m -v -run 'Scale' ./tiering/catalog
 
 ##@ Object stores
 
@@ -174,7 +175,45 @@ test-s3: race-detector s3-servers ## The object store suite, both drivers agains
 	    go test -race -count=1 -timeout 9m -run 'TestContract|TestServer' ./tiering/objstore; \
 	done
 
+##@ Tiered storage
+
+# Whole brokers on a real MinIO: docs/testing.md.
+TIER = $(call bounded,7200) tools/s3/with-s3.sh minio -- go test -count=1 -v -timeout 110m
+TIER_MIB ?= 2048
+TIER_KILLS ?= 50
+TIER_STEPS ?= 2000
+OUTAGE ?= 600
+BENCH_MIB ?= 1024
+
+.PHONY: tier tier-long soak bench-tier
+tier: s3-servers ## Disasters, kills, outages, damage, two owners: brokers on MinIO, in short
+	$(TIER) ./broker/tiertest
+
+tier-long: s3-servers ## The same with 2 GiB (TIER_MIB), 50 kills (TIER_KILLS), long random histories
+	VARVE_TIER_MIB=$(TIER_MIB) VARVE_TIER_KILLS=$(TIER_KILLS) VARVE_TIER_MODEL_STEPS=$(TIER_STEPS) $(TIER) ./broker/tiertest
+
+soak: s3-servers ## Object storage away for OUTAGE (600) seconds under load
+	VARVE_TIER_OUTAGE=$(OUTAGE) $(TIER) -run TestStoreOutage ./broker/tiertest
+
+bench-tier: s3-servers ## Sealing, replay beside a plain GET, sends beside a replay, requests per GB, memory (BENCH_MIB=1024)
+	$(call bounded,900) go test -run '^$$' -bench Seal -benchtime 3x ./tiering/seal
+	$(call bounded,1800) tools/s3/with-s3.sh minio -- go test -run '^$$' -bench Iterate -benchtime 1x -timeout 25m ./tiering/coldread
+	VARVE_TIER_BENCH_MIB=$(BENCH_MIB) $(TIER) -run '^$$' -bench Tier -benchtime 1x ./broker/tiertest
+
 ##@ Housekeeping
+
+.PHONY: check-deploy
+check-deploy: build ## deploy/ by its own tools: promtool, systemd-analyze, docker compose, as far as they are here
+	go test -count=1 -run TestDeploy ./broker
+	@for tool in promtool systemd-analyze; do command -v $$tool >/dev/null || echo "make check-deploy: there is no $$tool: its part is left out" >&2; done
+	@if command -v promtool >/dev/null; then \
+	  promtool check rules deploy/alerts/varve.rules.yaml && promtool test rules deploy/alerts/varve.rules.test.yaml; fi
+	@if command -v systemd-analyze >/dev/null; then unit=$$(mktemp -d); trap 'rm -rf "$$unit"' EXIT; \
+	  sed 's#^ExecStart=/usr/local/bin/varve #ExecStart=$(CURDIR)/bin/varve #' deploy/systemd/varve.service >"$$unit/varve.service"; \
+	  systemd-analyze verify "$$unit/varve.service"; fi
+	@if docker compose version >/dev/null 2>&1; then \
+	  MINIO_ROOT_PASSWORD=12345678 VARVE_S3_SECRET=12345678 docker compose -f deploy/compose.yaml config --quiet; \
+	  else echo "make check-deploy: there is no docker compose: its part is left out" >&2; fi
 
 .PHONY: generate
 generate: ## Run go generate
