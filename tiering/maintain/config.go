@@ -61,9 +61,8 @@ type Config struct {
 	// DropTombstone, if set, is called for one of them when no listed segment has its ordinals.
 	DropTombstone func(ctx context.Context, t *metadata.Tombstone) error
 
-	// OnTrims, if set, is told of first offsets after they are committed, OnRoll of a new root.
-	OnTrims func(map[uint32]uint64)
-	OnRoll  func()
+	// OnRoll, if set, is told of a new root.
+	OnRoll func()
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

@@ -84,9 +84,6 @@ func (m *Maintainer) retention(ctx context.Context) error {
 			return errors.Join(err, perr)
 		}
 		m.cfg.Catalog.SetTrims(trims)
-		if m.cfg.OnTrims != nil {
-			m.cfg.OnTrims(trims)
-		}
 		if m.cfg.Trimmed != nil {
 			m.cfg.Trimmed(trims)
 		}
