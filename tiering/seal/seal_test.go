@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/varvemq/varve/internal/vfs"
@@ -428,6 +430,43 @@ type added struct {
 }
 
 func (a added) Add(r catalog.Recent) { a.note(); a.Catalog.Add(r) }
+
+// TestCatalog: the catalog that was told of each segment is the one that a start reads from etcd and the bucket.
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	rng := seed(t)
+	w := newWorld(t, newTopics(rng, 8))
+	open := func() *catalog.Catalog {
+		c, err := catalog.Open(t.Context(), catalog.Config{Bucket: w.mem, Cluster: testCluster, Shard: testShard}, w.state(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	told := open()
+	b := w.start(t, w.kv, func(c *Config) { c.Catalog, c.Bytes = told, 5000 })
+	for range 3 {
+		w.wal.fill(t, rng, 40, 500)
+		w.sealAll(t, b)
+		read := open()
+		if diff := cmp.Diff(slices.Collect(read.Queues()), slices.Collect(told.Queues())); diff != "" {
+			t.Error(diff)
+		}
+		noRevision := cmpopts.IgnoreFields(metadata.Segment{}, "Revision")
+		if diff := cmp.Diff(read.Recent(), told.Recent(), noRevision, cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+		want, _ := w.wal.expected(w.wal.end())
+		for ordinal, pieces := range want {
+			last := &pieces[len(pieces)-1]
+			first, end, ok := told.Bounds(ordinal)
+			if !ok || first != pieces[0].base || end != last.base+last.count {
+				t.Errorf("queue %d: [%d, %d), %t, want [%d, %d)", ordinal, first, end, ok, pieces[0].base, last.base+last.count)
+			}
+		}
+	}
+	b.stop(t)
+}
 
 // TestRunSettles: the commit of an earlier process, which has trimmed nothing, is told to the log at the start.
 func TestRunSettles(t *testing.T) {
