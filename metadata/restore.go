@@ -47,6 +47,19 @@ func (s *Store) RestoreNumbers(ctx context.Context, shard string, next uint64) e
 	return err
 }
 
+// RestoreWAL lets a shard's head name the WAL that its record names: the shard may have gone on in another one since the snapshot. Where in it segments end is
+// found by the LSN.
+func (s *Store) RestoreWAL(ctx context.Context, shard, wal string) error {
+	_, err := s.restoreHead(ctx, "restore the WAL of shard "+shard, shard, func(head *SealHead, _ *plan) (bool, error) {
+		if head.WALUUID == wal || wal == "" {
+			return true, nil
+		}
+		head.WALUUID, head.Position, head.PositionLost = wal, 0, true
+		return false, nil
+	})
+	return err
+}
+
 // RestoreSegment lists a segment of level 0 that follows the head: its first LSN is the committed one, and previous, the crc of its predecessor in its footer, the head's. Its
 // place in a WAL is not known: the head has PositionLost from then on.
 func (s *Store) RestoreSegment(ctx context.Context, shard string, seg Segment, previous uint32) (SealHead, error) {

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -27,6 +28,8 @@ const testShard = "broker-a"
 
 // world is a broker's view of its storage: a data directory with an embedded etcd, and a bucket.
 type world struct {
+	wal string // "": wal-1
+
 	dir     string
 	bucket  *objstore.Mem
 	cluster uuid.UUID
@@ -88,7 +91,7 @@ func (w *world) lose(t *testing.T) {
 func (w *world) acquire(t *testing.T) {
 	t.Helper()
 	var err error
-	w.own, err = w.store.AcquireShard(t.Context(), metadata.ShardClaim{Shard: testShard, Broker: "b", WALUUID: "wal-1", AdvertisedAddr: "h:1", LeaseExempt: true})
+	w.own, err = w.store.AcquireShard(t.Context(), metadata.ShardClaim{Shard: testShard, Broker: "b", WALUUID: cmp.Or(w.wal, "wal-1"), AcceptTailLoss: w.wal != "", AdvertisedAddr: "h:1", LeaseExempt: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +100,7 @@ func (w *world) acquire(t *testing.T) {
 	}
 	rec, _ := w.store.Shard(testShard)
 	mark := guard.Epoch{
-		Cluster: w.cluster, Shard: testShard, Epoch: w.own.Epoch(), Revision: w.revision(t), Broker: "b", WAL: "wal-1", Claim: rec.Claim, CreatedMs: 1,
+		Cluster: w.cluster, Shard: testShard, Epoch: w.own.Epoch(), Revision: w.revision(t), Broker: "b", WAL: cmp.Or(w.wal, "wal-1"), Claim: rec.Claim, CreatedMs: 1,
 	}
 	if err := guard.MarkEpoch(t.Context(), w.bucket, mark); err != nil {
 		t.Fatal(err)

@@ -436,6 +436,24 @@ func TestRestoreToANewDirectory(t *testing.T) {
 	}
 }
 
+// TestRestoreAfterAnotherLog: the shard went on in another log since the snapshot, after the loss of the first or an orderly move. That log is the one that goes on.
+func TestRestoreAfterAnotherLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.topic(t, "a", 1)
+	w.seal(t, queueOf{a, 0})
+	w.snapshot(t)
+	w.wal = "wal-2"
+	w.restart(t)
+	w.seal(t, queueOf{a, 0})
+	w.lose(t)
+	report := w.restore(t, w.config())
+	w.checkListed(t)
+	if h := w.state(t).Head; h.WALUUID != "wal-2" || h.Position != 0 || !h.PositionLost || report.Shards[0].WAL != "wal-2" {
+		t.Errorf("head %+v, report %+v", h, report.Shards[0])
+	}
+}
+
 func TestOrdinals(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -127,6 +127,9 @@ func (r *restorer) rollShard(ctx context.Context, id string, t *topics) error {
 	if err := r.chain(ctx, st.Head, found, &out); err != nil {
 		return err
 	}
+	if err := r.store.RestoreWAL(ctx, id, rec.WALUUID); err != nil {
+		return err
+	}
 	if err := r.missing(ctx, st, &out); err != nil {
 		return err
 	}
