@@ -135,6 +135,11 @@ func (b *broker) openTier(ctx context.Context) error {
 	if b.tier.topics, err = newTopicIndex(reach, b.store, b.own.Shard(), b.log); err != nil {
 		return err
 	}
+	if err := guard.PruneEpochs(reach, b.bucket, b.own.Shard(), b.own.Epoch()); errors.Is(err, guard.ErrEpochTaken) {
+		return err
+	} else if err != nil {
+		b.log.Warn("old epoch objects were not deleted", "error", err)
+	}
 	return b.openCatalog(ctx, state)
 }
 
