@@ -119,8 +119,15 @@ func (c Config) Validate() error {
 	for _, n := range []struct {
 		key       string
 		size, low int64
-	}{{"wal-limit", c.WALLimit, 16 << 20}, {"wal-hot", c.WALHot, 0}, {"tail-cache", c.TailCache, 1 << 20}, {"max-message-size", c.MaxMessageSize, 1 << 10},
-		{"seal-bytes", c.SealBytes, 1 << 10}, {"cold-cache", c.ColdCache, 1 << 20}, {"cold-disk", c.ColdDisk, 0}} {
+	}{
+		{"wal-limit", c.WALLimit, 16 << 20},
+		{"wal-hot", c.WALHot, 0},
+		{"tail-cache", c.TailCache, 1 << 20},
+		{"max-message-size", c.MaxMessageSize, 1 << 10},
+		{"seal-bytes", c.SealBytes, 1 << 10},
+		{"cold-cache", c.ColdCache, 1 << 20},
+		{"cold-disk", c.ColdDisk, 0},
+	} {
 		if n.size < n.low {
 			fault("%s: %d is below %d", n.key, n.size, n.low)
 		}

@@ -20,7 +20,7 @@ import (
 // Build builds the program cmd/varve, with build tags, into a directory, and returns its path. It is called from a package two levels below the module's root.
 func Build(dir, name, tags string) (string, error) {
 	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-o", path, "./cmd/varve")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-o", path, "./cmd/varve") //nolint:gosec,noctx // of tests, which end it
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -122,7 +122,7 @@ func (h *Host) Launch() (*Process, <-chan struct{}) {
 		"server", "--data-dir", h.Data(), "--namesrv-listen", "127.0.0.1:0", "--broker-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
 	}, h.Args...)
 	exited, ready, began := make(chan struct{}), make(chan struct{}), time.Now()
-	p := &Process{cmd: exec.Command(h.Program, args...), Exited: exited}
+	p := &Process{cmd: exec.Command(h.Program, args...), Exited: exited} //nolint:gosec,noctx // of tests, which end it by a signal
 	p.cmd.Stderr = log
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "VARVE_") })
 	p.cmd.Env = append(append(p.cmd.Env, "TMPDIR="+filepath.Join(h.Dir, "tmp")), h.Env...)

@@ -154,7 +154,7 @@ func (l *Log) Drop(ordinals []uint32) {
 		q.mu.Lock()
 		next := q.next
 		l.mu.Lock()
-		l.dropped[o] = goneQueue{next: next, at: wal.Position(l.w().Stats().Next)}
+		l.dropped[o] = goneQueue{next: next, at: l.w().Stats().Next}
 		delete(l.queues, o)
 		l.mu.Unlock()
 		q.dropLocked(next)

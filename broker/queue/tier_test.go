@@ -93,10 +93,10 @@ func (f *fakeTier) ByKey(_ context.Context, hash uint64, _, _ int64, yield func(
 	return nil
 }
 
-// seal copies a queue's messages of [from, to) into blocks.
-func (f *fakeTier) seal(tb testing.TB, l *Log, q *Queue, from, to uint64, rnd *rand.Rand) {
+// seal copies a queue's messages into blocks.
+func (f *fakeTier) seal(tb testing.TB, l *Log, q *Queue, rnd *rand.Rand) {
 	tb.Helper()
-	for from < to {
+	for from, to := uint64(0), q.Max(); from < to; {
 		n := 1 + rnd.IntN(12)
 		b, res, err := l.Read(context.Background(), q, ReadRequest{Offset: from, MaxMessages: min(n, int(to-from)), MaxBytes: 1 << 30}, nil)
 		if err != nil {
@@ -195,7 +195,7 @@ func TestReadAcrossTiers(t *testing.T) {
 	before := make([]map[uint64]string, len(queues))
 	for i, q := range queues {
 		before[i] = want(t, l, q)
-		tier.seal(t, l, q, 0, q.Max(), rnd)
+		tier.seal(t, l, q, rnd)
 	}
 	files := l.WAL().Files()
 	if err := l.TrimTo(t.Context(), files[len(files)-3].Base); err != nil {
@@ -279,7 +279,7 @@ func TestFilteredReadSkipsBlocks(t *testing.T) {
 	t.Parallel()
 	l, tier, queues := sealedLog(t, vfs.NewCrash(nil), 7)
 	q := queues[1]
-	tier.seal(t, l, q, 0, q.Max(), rand.New(rand.NewPCG(1, 1)))
+	tier.seal(t, l, q, rand.New(rand.NewPCG(1, 1)))
 	tags, err := filter.ParseTags("B")
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +330,7 @@ func TestRaiseFirst(t *testing.T) {
 	t.Parallel()
 	l, tier, queues := sealedLog(t, vfs.NewCrash(nil), 8)
 	q := queues[2]
-	tier.seal(t, l, q, 0, q.Max(), rand.New(rand.NewPCG(1, 1)))
+	tier.seal(t, l, q, rand.New(rand.NewPCG(1, 1)))
 	l.RaiseFirst(map[uint32]uint64{3: 20, 77: 5})
 	if q.Min() != 20 {
 		t.Fatal(q.Min())
@@ -364,7 +364,7 @@ func TestAttachRefusesGaps(t *testing.T) {
 	l, tier, queues := sealedLog(t, fs, 9)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for _, q := range queues {
-		tier.seal(t, l, q, 0, q.Max(), rnd)
+		tier.seal(t, l, q, rnd)
 	}
 	files := l.WAL().Files()
 	if err := l.TrimTo(t.Context(), files[len(files)-3].Base); err != nil {
@@ -400,7 +400,7 @@ func TestTrimToTierUnderReaders(t *testing.T) {
 	n := make([]int, len(queues))
 	for i, q := range queues {
 		n[i] = len(want(t, l, q))
-		tier.seal(t, l, q, 0, q.Max(), rnd)
+		tier.seal(t, l, q, rnd)
 	}
 	var wg sync.WaitGroup
 	var done atomic.Bool

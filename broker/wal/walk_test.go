@@ -57,7 +57,7 @@ func TestWalk(t *testing.T) {
 			if err := w.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			end := Position(w.Stats().Durable)
+			end := w.Stats().Durable
 			if diff := cmp.Diff(seq(0, 3000), walked(t, w, 0, end)); diff != "" {
 				t.Error(diff)
 			}
@@ -95,7 +95,7 @@ func TestWalkDamage(t *testing.T) {
 			c.TailBytes = 1
 			w := mustOpen(t, c)
 			var n int
-			err := w.Walk(t.Context(), 0, Position(w.Stats().Durable), func(Record) error { n++; return nil })
+			err := w.Walk(t.Context(), 0, w.Stats().Durable, func(Record) error { n++; return nil })
 			var corrupted *CorruptError
 			if !errors.As(err, &corrupted) || corrupted.File != path(bad.File) || n != 5 {
 				t.Errorf("%d records, then %v", n, err)

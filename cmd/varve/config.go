@@ -132,7 +132,7 @@ func (c serverConfig) validateStorage(f *configError) {
 		f.add("wal-hot", "%v is more than wal-limit, %v", c.WALHot, c.WALLimit)
 	}
 	if c.SealBytes > mostSealBytes {
-		f.add("seal-bytes", "%v is more than %v", c.SealBytes, byteSize(mostSealBytes))
+		f.add("seal-bytes", "%v is more than %v", c.SealBytes, mostSealBytes)
 	}
 	for _, d := range []struct {
 		key          string
