@@ -3,6 +3,7 @@ package tiertest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -156,6 +157,54 @@ func TestMoved(t *testing.T) {
 			h.Stop()
 		})
 	}
+}
+
+// TestRestore: the embedded etcd is lost with all the rest. Its newest snapshot comes back, with what was sealed after it, and so do all sealed messages.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	bucket := newStore(t)
+	c := newCorpus(seed(t), 400, 4, "orders", "audit")
+	h := brokertest.NewHost(t, varve(t), "--object-store", bucket.url, "--seal-bytes", "128KiB", "--seal-age", "1h")
+	at := place(h.Start().Namesrv)
+	at.createTopic(t, "orders", 4, nil)
+	at.createTopic(t, "audit", 4, nil)
+	c.produce(t, at, 256<<10)
+	committed := commitSome(t, at, c)
+	time.Sleep(commitLag)
+	h.Stop() // it takes a snapshot
+	at = place(h.Start().Namesrv)
+	c.produce(t, at, 1<<20)
+	at.cli(t, "seal") // the snapshot does not know
+	sealed := c.ends()
+	c.produce(t, at, 64<<10)
+	h.Kill()
+	objects := bucket.list(t)
+	must(t, os.RemoveAll(h.Data()))
+	says(t, "the refusal", h.Refuse(), "etcd has none")
+	must(t, os.RemoveAll(h.Data()))
+	out, err := exec.Command(varve(t), "metadata", "restore", "--data-dir", h.Data(), "--object-store", bucket.url).CombinedOutput()
+	if err != nil {
+		t.Fatalf("restore: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+	says(t, "the refusal", h.Refuse(), "--accept-tail-loss")
+	args := h.Args
+	h.Args = append(slices.Clip(args), "--accept-tail-loss", "all")
+	at = place(h.Start().Namesrv)
+	for range 2 {
+		c.verify(t, at, sealed)
+		committedAre(t, at, c, committed)
+		h.Kill()
+		h.Args = args
+		at = place(h.Start().Namesrv)
+	}
+	if r := at.send(t, "orders", 1, "after"); r.Offset != sealed[0][1]+lossStep {
+		t.Errorf("the next message has offset %d; the segments end at %d", r.Offset, sealed[0][1])
+	}
+	at.cli(t, "seal")
+	at.cli(t, "fsck", "--deep")
+	kept(t, bucket, objects)
+	h.Stop()
 }
 
 // loseDisk deletes a stopped broker's data directory, but for the embedded etcd's.

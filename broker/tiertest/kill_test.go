@@ -45,6 +45,20 @@ func TestKill(t *testing.T) {
 	})
 }
 
+// TestMovedUnderLoad stops a broker in order under load and takes its disk away, again and again: it has sealed all that it acknowledged, and the next one needs no
+// word, even if its start was killed a few times.
+func TestMovedUnderLoad(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"external etcd": {"--etcd", startEtcd(t).url, "--lease-ttl", "3s"}, "embedded etcd": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCampaign(t, newStore(t), args...)
+			c.moves = true
+			c.run(max(2, number(t, envKills, shortKills)/2))
+		})
+	}
+}
+
 const (
 	delayLevel = 1 // a second
 	briefly    = 1500 * time.Millisecond
@@ -72,7 +86,8 @@ type campaign struct {
 	ends    [queuesAll]int64
 	checked int
 	kills   int
-	starts  int // kills while it started
+	starts  int  // kills while it started
+	moves   bool // the broker is not killed but stopped, and its disk is lost
 }
 
 func newCampaign(t *testing.T, s *store, args ...string) *campaign {
@@ -154,7 +169,12 @@ func (c *campaign) round(traffic time.Duration) {
 	wg.Go(func() { c.follow(ctx, r, c.rng.IntN(queuesKept), 0) }) // through cold history
 	eventually(c.t, stepTimeout, "sends are answered", func() bool { return flows.Load() > workers })
 	time.Sleep(traffic)
-	c.Kill()
+	if c.moves {
+		c.Stop()
+		loseDisk(c.t, c.Host)
+	} else {
+		c.Kill()
+	}
 	c.kills++
 	cancel()
 	wg.Wait()

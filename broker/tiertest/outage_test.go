@@ -105,6 +105,37 @@ func TestStoreOutage(t *testing.T) {
 	h.Stop()
 }
 
+// TestStopWithoutStore: a broker is stopped in order while the object store is away. It ends soon, its log keeps what was not sealed, and another machine would lose
+// that; a start says what is not there.
+func TestStopWithoutStore(t *testing.T) {
+	t.Parallel()
+	etcd, s := startEtcd(t), newProxied(t, 0, nil)
+	args := []string{"--etcd", etcd.url, "--object-store", s.url, "--lease-ttl", "2s", "--seal-age", "1h"}
+	c := newCorpus(seed(t), 300, 2, "orders")
+	h := brokertest.NewHost(t, varve(t), args...)
+	at := place(h.Start().Namesrv)
+	at.createTopic(t, "orders", 2, nil)
+	c.produce(t, at, 64<<10)
+	at.cli(t, "seal")
+	s.proxy.SetDown(true)
+	c.produce(t, at, 64<<10)
+	began := time.Now()
+	h.Stop()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+	says(t, "the refusal", h.Refuse(), "object store")
+	s.proxy.SetDown(false)
+	says(t, "another machine", refusedDead(t, brokertest.NewHost(t, varve(t), args...)), "--accept-tail-loss")
+	at = place(h.Start().Namesrv)
+	c.verify(t, at, c.ends())
+	h.Stop()
+	loseDisk(t, h)
+	at = place(h.Start().Namesrv)
+	c.verify(t, at, c.ends())
+	h.Stop()
+}
+
 // outage is a load at a steady rate.
 type outage struct {
 	*ledger

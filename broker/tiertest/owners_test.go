@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,50 @@ func TestPausedOwner(t *testing.T) {
 	}
 	l.report(t, "the end")
 	b.Stop()
+}
+
+// TestRivals: two brokers want the shard of one that is gone, at the same moment. One gets it.
+func TestRivals(t *testing.T) {
+	t.Parallel()
+	etcd, bucket := startEtcd(t), newStore(t)
+	args := []string{"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "2s"}
+	c := newCorpus(seed(t), 300, 2, "orders")
+	h := brokertest.NewHost(t, varve(t), args...)
+	at := place(h.Start().Namesrv)
+	at.createTopic(t, "orders", 2, nil)
+	c.produce(t, at, 64<<10)
+	at.cli(t, "seal")
+	h.Kill()
+	sealed := c.ends()
+	var rivals [2]*brokertest.Host
+	var processes [2]*brokertest.Process
+	var ready [2]<-chan struct{}
+	for i := range rivals {
+		rivals[i] = brokertest.NewHost(t, varve(t), append(slices.Clip(args), "--accept-tail-loss", "all")...)
+		processes[i], ready[i] = rivals[i].Launch()
+	}
+	winner := 0
+	select {
+	case <-ready[0]:
+	case <-ready[1]:
+		winner = 1
+	case <-time.After(stepTimeout):
+		t.Fatal("nobody is ready")
+	}
+	if err := rivals[1-winner].Forget(); err == nil {
+		t.Error("the other ended without an error")
+	}
+	select {
+	case <-ready[1-winner]:
+		t.Error("both were ready")
+	default:
+	}
+	at = place(processes[winner].Namesrv)
+	c.verify(t, at, sealed)
+	if r := at.send(t, "orders", 0, "one"); r.Offset != sealed[0][0]+lossStep {
+		t.Errorf("the next message has offset %d; the segments end at %d", r.Offset, sealed[0][0])
+	}
+	rivals[winner].Stop()
 }
 
 // segmentsOf returns the keys of the segments of an epoch that etcd lists.
