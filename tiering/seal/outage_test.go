@@ -252,7 +252,7 @@ func TestThereAlready(t *testing.T) {
 	}{
 		{"ours", func(b []byte) []byte { return b }, nil, true},
 		{"ours, and damaged on the way", func(b []byte) []byte { return b }, func(get int) faulty.Fault {
-			return []faulty.Fault{faulty.FlipBit, faulty.TruncateBody, faulty.ResetBody, faulty.None}[min(get-1, 3)]
+			return []faulty.Fault{faulty.TruncateBody, faulty.FlipBit, faulty.ResetBody, faulty.None}[min(get-1, 3)]
 		}, true},
 		{"longer", func(b []byte) []byte { return append(bytes.Clone(b), 0) }, nil, false},
 		{"shorter", func(b []byte) []byte { return b[:len(b)-1] }, nil, false},
