@@ -71,7 +71,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxMessageSize, 4<<20)
 	def(&c.SealBytes, 64<<20)
 	def(&c.SealAge, time.Minute)
-	def(&c.ColdCache, 64<<20)
+	def(&c.ColdCache, 48<<20)
 	def(&c.DeleteGrace, time.Hour)
 	def(&c.TLSMode, "permissive")
 	def(&c.Logger, slog.New(slog.DiscardHandler))

@@ -241,6 +241,9 @@ func (b *broker) fitRecord(ctx context.Context, head metadata.SealHead) error {
 	return err
 }
 
+// coldInFlight bounds what is being fetched from object storage; bulk reads, which the broker does not make, would take three quarters of it.
+const coldInFlight = 48 << 20
+
 // sealParts is how many segments the log holds at least.
 const sealParts = 8
 
@@ -255,7 +258,7 @@ func (b *broker) openCatalog(ctx context.Context, state *metadata.SealedState) e
 	if err := b.dropDeleted(ctx); err != nil {
 		return err
 	}
-	cold := coldread.Config{Catalog: t.catalog, Shard: b.own.Shard(), CacheBytes: b.cfg.ColdCache, DiskCacheBytes: b.cfg.ColdDisk, HedgeAfter: b.cfg.HedgeAfter, FS: b.cfg.FS, Logger: b.log, Registerer: b.reg}
+	cold := coldread.Config{Catalog: t.catalog, Shard: b.own.Shard(), InFlightBytes: coldInFlight, CacheBytes: b.cfg.ColdCache, DiskCacheBytes: b.cfg.ColdDisk, HedgeAfter: b.cfg.HedgeAfter, FS: b.cfg.FS, Logger: b.log, Registerer: b.reg}
 	if b.cfg.ColdDisk > 0 {
 		cold.DiskCache = filepath.Join(b.cfg.DataDir, "cold")
 	}

@@ -27,6 +27,7 @@ const (
 	envQueues   = "VARVE_TIER_BENCH_QUEUES"  // queues; 16 by default
 	envTailRate = "VARVE_TIER_BENCH_SENDS"   // single sends a second beside the replay; 500 by default
 	envTailTime = "VARVE_TIER_BENCH_SECONDS" // of each round of sends; 5 by default
+	envProfile  = "VARVE_TIER_BENCH_PROFILE" // file for the broker's CPU profile of the last replay; none by default
 	envRounds   = "VARVE_TIER_BENCH_ROUNDS"  // interleaved rounds; 3 by default
 )
 
@@ -57,7 +58,7 @@ func newTierBench(b *testing.B) *tierBench {
 	b.Helper()
 	size := int64(number(b, envBench, 96)) << 20
 	t := &tierBench{b: b, s: newStore(b), c: newCorpus(rand.Uint64(), 1024, number(b, envQueues, 16), "history"), size: size}
-	args := []string{"--object-store", t.s.url, "--wal-hot", "1MiB", "--wal-limit", "2GiB", "--log-level", "warn"}
+	args := []string{"--object-store", t.s.url, "--wal-hot", "1MiB", "--wal-limit", "2GiB", "--log-level", "warn", "--pprof"}
 	t.h = brokertest.NewHost(b, varve(b), args...)
 	t.p = t.h.Start()
 	at := place(t.p.Namesrv)
@@ -162,6 +163,15 @@ func (t *tierBench) overTCP() float64 {
 	var g errgroup.Group
 	g.SetLimit(4)
 	var size atomic.Int64
+	if path := os.Getenv(envProfile); path != "" {
+		profiled := make(chan struct{})
+		defer func() { <-profiled }()
+		go func() {
+			defer close(profiled)
+			_, profile := t.p.Get(b, "/debug/pprof/profile?seconds=2")
+			must(b, os.WriteFile(path, []byte(profile), 0o600))
+		}()
+	}
 	began := time.Now()
 	for queue := range t.c.queues {
 		g.Go(func() error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/varvemq/varve/broker/brokertest"
 	"github.com/varvemq/varve/client"
+	"github.com/varvemq/varve/tiering/objstore"
 )
 
 const (
@@ -72,11 +73,61 @@ func TestDisaster(t *testing.T) {
 		second.Args = args
 		p = second.Start()
 	}
+	p = damagePages(t, c, second, p, bucket, sealed)
 	if r := place(p.Namesrv).send(t, "orders", 2, "after the loss"); r.Offset != sealed[0][2]+lossStep {
 		t.Errorf("the next message has offset %d, want %d", r.Offset, sealed[0][2]+lossStep)
 	}
 	says(t, "fsck", place(p.Namesrv).cli(t, "fsck", "--deep"))
 	second.Stop()
+}
+
+// damagePages flips a bit of each page of the manifest, if there are any: what they list cannot be read, and reads say why; what etcd lists can. It returns the
+// broker that runs at the end.
+func damagePages(t *testing.T, c *corpus, h *brokertest.Host, p *brokertest.Process, s *store, ends [][]int64) *brokertest.Process {
+	t.Helper()
+	pages := map[string][]byte{}
+	b, err := objstore.Open(t.Context(), s.direct)
+	must(t, err)
+	defer func() { _ = b.Close() }()
+	for key, size := range s.list(t) {
+		if strings.HasSuffix(key, ".page") {
+			pages[key], err = objstore.ReadAll(t.Context(), b, key, size)
+			must(t, err)
+		}
+	}
+	if len(pages) == 0 {
+		return p
+	}
+	h.Kill()
+	for key, good := range pages {
+		bad := slices.Clone(good)
+		bad[len(bad)/3] ^= 4
+		must(t, objstore.PutBytes(t.Context(), b, key, bad, objstore.PutOptions{}))
+	}
+	p = h.Start()
+	at := place(p.Namesrv)
+	failed := 0
+	for topic := range c.topics {
+		for queue := range c.queues {
+			if _, err := c.verifyQueue(t.Context(), at.reader(t), topic, queue, ends[topic][queue]); err != nil {
+				failed++
+				says(t, "the read", err.Error(), ".page")
+			}
+			end := ends[topic][queue]
+			must(t, readQueue(t.Context(), at.reader(t), c.topics[topic], queue, end-1, func(m *client.MessageExt) error {
+				return c.check(topic, queue, end-1, m)
+			}))
+		}
+	}
+	t.Logf("%d pages were damaged, %d queues cannot be read from their beginning", len(pages), failed)
+	if failed == 0 {
+		t.Error("nobody has noticed that pages are damaged")
+	}
+	for key, good := range pages {
+		must(t, objstore.PutBytes(t.Context(), b, key, good, objstore.PutOptions{}))
+	}
+	c.verify(t, at, ends)
+	return p
 }
 
 // refusedDead starts a broker that must refuse, once the lease of the shard's last owner has ended, and returns the end of its log.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,6 +234,58 @@ func TestCopiedDirectory(t *testing.T) {
 	at.cli(t, "fsck", "--deep")
 	b.Stop()
 	refused()
+}
+
+// TestLeftBehind: a log that was left behind by a clean take-over, or given up, never comes back.
+func TestLeftBehind(t *testing.T) {
+	t.Parallel()
+	etcd, s := startEtcd(t), newStore(t)
+	c := newCorpus(seed(t), 300, 2, "orders")
+	args := []string{"--etcd", etcd.url, "--object-store", s.url, "--lease-ttl", "2s"}
+	hosts := []*brokertest.Host{brokertest.NewHost(t, varve(t), args...)}
+	at := place(hosts[0].Start().Namesrv)
+	at.createTopic(t, "orders", 2, nil)
+	for _, clean := range []bool{true, false} { // the second log is given up
+		c.produce(t, at, 32<<10)
+		h := brokertest.NewHost(t, varve(t), args...)
+		if last := hosts[len(hosts)-1]; clean {
+			last.Stop()
+			at = place(h.Start().Namesrv)
+		} else {
+			at.cli(t, "seal")
+			last.Kill()
+			says(t, "the refusal", refusedDead(t, h), "--accept-tail-loss")
+			h.Args = append(slices.Clip(args), "--accept-tail-loss", "all")
+			at = place(h.Start().Namesrv)
+			h.Args = args
+		}
+		hosts = append(hosts, h)
+	}
+	c.verify(t, at, c.ends())
+	objects := s.list(t)
+	last := hosts[len(hosts)-1]
+	for _, alive := range []bool{true, false} {
+		if !alive {
+			last.Kill()
+			time.Sleep(2500 * time.Millisecond) // the lease
+		}
+		for i, h := range hosts[:len(hosts)-1] {
+			log := files(t, h)
+			if tail := h.Refuse(); !alive {
+				says(t, fmt.Sprint("log ", i), tail, "another log")
+			}
+			h.Args = append(slices.Clip(args), "--accept-tail-loss", "all")
+			_ = h.Refuse()
+			h.Args = args
+			if now := files(t, h); !maps.Equal(now, log) {
+				t.Errorf("files of log %d before %v, now %v", i, log, now)
+			}
+		}
+	}
+	at = place(last.Start().Namesrv)
+	c.verify(t, at, c.ends())
+	kept(t, s, objects)
+	last.Stop()
 }
 
 // kept fails unless all segments are as they were.

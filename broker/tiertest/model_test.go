@@ -98,6 +98,7 @@ func (m *model) run(steps int) {
 		{"restart", 3, func(*modelTopic, int) error { return m.restart(false) }},
 		{"move", 3, func(*modelTopic, int) error { return m.restart(true) }},
 		{"recreate", 2, m.recreate},
+		{"alter", 3, m.alter},
 		{"wait", 2, func(*modelTopic, int) error { time.Sleep(300 * time.Millisecond); return nil }},
 	}
 	total := 0
@@ -391,6 +392,20 @@ func (m *model) restart(move bool) error {
 	var err error
 	m.broker, err = brokertest.TryStart(m.t, m.cfg)
 	return err
+}
+
+// alter changes a topic: its class, its compression, or the number of its queues.
+func (m *model) alter(topic *modelTopic, _ int) error {
+	attributes := map[string]string{
+		"durability":  []string{"local", "object"}[m.rng.IntN(2)],
+		"compression": []string{"none", "lz4", "lz4-9"}[m.rng.IntN(3)],
+	}
+	if m.rng.IntN(2) == 0 && len(topic.queues) < 6 {
+		topic.queues, topic.firsts = append(topic.queues, nil), append(topic.firsts, 0)
+	}
+	a := m.at().admin(m.t)
+	defer func() { _ = a.Close() }()
+	return a.UpdateTopic(m.t.Context(), client.TopicConfig{Name: topic.name, ReadQueues: len(topic.queues), WriteQueues: len(topic.queues), Attributes: attributes})
 }
 
 // recreate deletes a topic and makes another of the same name.

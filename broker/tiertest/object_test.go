@@ -3,6 +3,7 @@ package tiertest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -98,5 +99,53 @@ func TestObjectClass(t *testing.T) {
 		l.check(0, firsts)
 		l.report(t, fmt.Sprint("round ", round))
 	}
+	h.Stop()
+}
+
+// TestObjectDelayed: a delayed message to a topic of class object survives the machine from its acknowledgement on, before and after it was due, and is delivered
+// once.
+func TestObjectDelayed(t *testing.T) {
+	t.Parallel()
+	etcd, bucket := startEtcd(t), newStore(t)
+	l := newLedger(seed(t))
+	rng := rand.New(rand.NewPCG(l.seed, 2))
+	h := brokertest.NewHost(t, varve(t), "--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "2s", "--seal-age", "1h", "--accept-tail-loss", "all")
+	at := place(h.Start().Namesrv)
+	at.createTopic(t, "safe", 1, map[string]string{"durability": "object"})
+	l.queue("safe", 0, time.Hour) // there are holes
+	for range 3 {
+		var wg sync.WaitGroup
+		for range 6 {
+			p := at.producer(t)
+			wg.Go(func() {
+				first, bodies := l.begin(0, 1, true)
+				r, err := p.Send(t.Context(), &client.Message{Topic: "safe", Queue: &client.Queue{}, Body: bodies[0], DelayLevel: delayLevel})
+				l.end(first, []client.SendResult{r}, err)
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Duration(rng.IntN(1600)) * time.Millisecond) // some are delivered, some are about to be
+		h.Kill()
+		must(t, os.RemoveAll(h.Data()))
+		at = place(h.Start().Namesrv)
+	}
+	read := func() {
+		due := int64(0)
+		must(t, readQueue(t.Context(), at.reader(t), "safe", 0, 0, func(m *client.MessageExt) error {
+			due = l.observe(0, due, m)
+			return nil
+		}))
+	}
+	eventually(t, 20*time.Second, "all delayed messages have arrived", func() bool {
+		read()
+		n, _ := l.missingDelayed()
+		return n == 0
+	})
+	time.Sleep(time.Second)
+	read()
+	if all, ok := l.sent(); ok < all/2 {
+		t.Errorf("only %d of %d were acknowledged", ok, all)
+	}
+	l.report(t, "the end")
 	h.Stop()
 }

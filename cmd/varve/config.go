@@ -59,7 +59,7 @@ func defaultConfig() serverConfig {
 		MaxMessageSize: 4 * mib,
 		SealBytes:      64 * mib,
 		SealAge:        time.Minute,
-		ColdCache:      64 * mib,
+		ColdCache:      48 * mib,
 		DeleteGrace:    time.Hour,
 		AdvertiseHost:  "127.0.0.1",
 		NamesrvListen:  "127.0.0.1:9876",
