@@ -29,7 +29,7 @@ func TestDisaster(t *testing.T) {
 	size := int64(number(t, envDisaster, shortDisaster)) << 20
 	etcd, bucket := startEtcd(t), newStore(t)
 	args := []string{
-		"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-bytes", fmt.Sprint(max(256<<10, size/100)), "--wal-limit", fmt.Sprint(max(64<<20, 2*size)),
+		"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-bytes", fmt.Sprint(max(256<<10, size/85)), "--wal-limit", fmt.Sprint(max(64<<20, 2*size)),
 		"--wal-hot", "1MiB", "--cold-cache", "4MiB",
 	}
 	c := newCorpus(seed(t), 1500, 8, "orders", "audit", "plain")
