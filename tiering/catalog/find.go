@@ -61,7 +61,7 @@ func (c *Catalog) find(ctx context.Context, s *snapshot, ordinal uint32, offset 
 		err = ErrNotListed
 	}
 	if err != nil {
-		return fault(err)
+		return fault(c.inPage(p.Ref(), err))
 	}
 	return e, r, nil
 }
@@ -94,11 +94,15 @@ func (c *Catalog) search(ctx context.Context, s *snapshot, ordinal uint32, offse
 func (c *Catalog) nextWith(ctx context.Context, pages []manifest.PageRef, at int, ordinal uint32) (_ int, _ *manifest.Page, first, end uint64, _ error) {
 	for ; at < len(pages); at++ {
 		p, err := c.Page(ctx, pages[at])
-		if err == nil {
-			first, end, err = p.Range(ctx, ordinal)
+		if err != nil {
+			return at, nil, 0, 0, err
 		}
-		if !errors.Is(err, manifest.ErrNotFound) {
-			return at, p, first, end, err
+		first, end, err = p.Range(ctx, ordinal)
+		switch {
+		case err == nil:
+			return at, p, first, end, nil
+		case !errors.Is(err, manifest.ErrNotFound):
+			return at, nil, 0, 0, c.inPage(pages[at], err)
 		}
 	}
 	return at, nil, 0, 0, nil
@@ -134,7 +138,7 @@ func (c *Catalog) Since(ctx context.Context, ordinal uint32, ms int64) iter.Seq2
 			}
 			for l, err := range p.Runs(ctx, ordinal) {
 				if err != nil {
-					yield(Located{}, fmt.Errorf("queue %d: page %d: %w", ordinal, pages[i].Object, err))
+					yield(Located{}, fmt.Errorf("queue %d: %w", ordinal, c.inPage(pages[i], err)))
 					return
 				}
 				if wanted(&l) && !yield(l, nil) {
@@ -198,9 +202,14 @@ func (c *Catalog) entries(ctx context.Context, ref manifest.PageRef) ([]manifest
 	}
 	entries, err := p.Entries(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("page %s: %w", ObjectKey(c.cfg.Shard, ref.Epoch, ref.Object, metadata.KindPage), err)
+		return nil, c.inPage(ref, err)
 	}
 	return entries, nil
+}
+
+// inPage names the page in which something was not found as it must be.
+func (c *Catalog) inPage(ref manifest.PageRef, err error) error {
+	return fmt.Errorf("page %s: %w", ObjectKey(c.cfg.Shard, ref.Epoch, ref.Object, metadata.KindPage), err)
 }
 
 // Lists reports whether the manifest's pointer, its root, its pages or etcd's segments refer to an object. A segment's LSNs say which pages to look at. With an

@@ -96,9 +96,18 @@ func (p *Page) MemoryBytes() int {
 
 // get returns bytes of the object.
 func (p *Page) get(ctx context.Context, pos int64, n int) ([]byte, error) {
-	if pos >= p.tailPos && pos+int64(n) <= p.tailPos+int64(len(p.tail)) {
+	if p.inTail(pos, n) {
 		return p.tail[pos-p.tailPos:][:n], nil
 	}
+	return p.fetch(ctx, pos, n)
+}
+
+func (p *Page) inTail(pos int64, n int) bool {
+	return pos >= p.tailPos && pos+int64(n) <= p.tailPos+int64(len(p.tail))
+}
+
+// fetch is get past the tail.
+func (p *Page) fetch(ctx context.Context, pos int64, n int) ([]byte, error) {
 	b, err := p.src.Get(ctx, pos, n)
 	if err != nil {
 		return nil, fmt.Errorf("read %d bytes at %d: %w", n, pos, err)
@@ -121,10 +130,17 @@ func (p *Page) part(ctx context.Context, section string, pos int64, n int, crc u
 	if err != nil {
 		return nil, err
 	}
+	keep := !p.inTail(pos, n)
+	if crcOf(b) != crc && !keep { // the tail is kept unchecked: it may have been damaged on the way
+		if b, err = p.fetch(ctx, pos, n); err != nil {
+			return nil, err
+		}
+		keep = true
+	}
 	if got := crcOf(b); got != crc {
 		return nil, corrupt(section, pos, "crc %08x, computed %08x", crc, got)
 	}
-	if pos < p.tailPos || len(p.tail) == 0 {
+	if keep {
 		p.cache.Put(key, b, int64(n))
 	}
 	return b, nil
@@ -319,8 +335,10 @@ func (p *Page) allOf(ctx context.Context, segs []PageSegment, i int) (uint64, er
 		}
 		e := &blk.entry
 		b := all[e.pos-blk.row.runs:][:e.size]
-		if got := crcOf(b); got != e.crc {
-			return n, corrupt(SectionRuns, e.pos, "crc %08x, computed %08x", e.crc, got)
+		if crcOf(b) != e.crc {
+			if b, err = p.part(ctx, SectionRuns, e.pos, e.size, e.crc); err != nil {
+				return n, err
+			}
 		}
 		it := newRunIter(b, e, p.foot.segments)
 		for more := true; more; {

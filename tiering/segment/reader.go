@@ -103,9 +103,18 @@ func (r *Reader) MemoryBytes() int {
 
 // get returns bytes of the object.
 func (r *Reader) get(ctx context.Context, pos int64, n int) ([]byte, error) {
-	if len(r.tail) > 0 && pos >= r.tailPos && pos+int64(n) <= r.tailPos+int64(len(r.tail)) {
+	if r.inTail(pos, n) {
 		return r.tail[pos-r.tailPos:][:n], nil
 	}
+	return r.fetch(ctx, pos, n)
+}
+
+func (r *Reader) inTail(pos int64, n int) bool {
+	return len(r.tail) > 0 && pos >= r.tailPos && pos+int64(n) <= r.tailPos+int64(len(r.tail))
+}
+
+// fetch is get past the tail.
+func (r *Reader) fetch(ctx context.Context, pos int64, n int) ([]byte, error) {
 	b, err := r.src.Get(ctx, pos, n)
 	if err != nil {
 		return nil, fmt.Errorf("read %d bytes at %d: %w", n, pos, err)
@@ -160,6 +169,18 @@ func (r *Reader) checked(ctx context.Context, section string, pos int64, n int, 
 	if err != nil {
 		return nil, err
 	}
+	return r.check(ctx, section, pos, b, crc)
+}
+
+// check returns a page of the object whose crc is right, and keeps it. What is wrong in the tail, which is kept unchecked, may have been damaged on the way: it is
+// read again.
+func (r *Reader) check(ctx context.Context, section string, pos int64, b []byte, crc uint32) ([]byte, error) {
+	if crcOf(b) != crc && r.inTail(pos, len(b)) {
+		var err error
+		if b, err = r.fetch(ctx, pos, len(b)); err != nil {
+			return nil, err
+		}
+	}
 	if got := crcOf(b); got != crc {
 		return nil, corrupt(section, pos, "page crc %08x, computed %08x", crc, got)
 	}
@@ -198,10 +219,12 @@ func (r *Reader) page(ctx context.Context, i int) (page, error) {
 			at := &r.root.pages[j]
 			e, _ := r.pageEnds(j)
 			b = all[at.pos-row.pos : e-row.pos : e-row.pos]
-			if crcOf(b) == at.crc {
+			if j == i {
+				if b, err = r.check(ctx, SectionIndex, row.pos, b, at.crc); err != nil {
+					return page{}, err
+				}
+			} else if crcOf(b) == at.crc {
 				r.keep(at.pos, b)
-			} else if j == i {
-				return page{}, corrupt(SectionIndex, row.pos, "page crc %08x, computed %08x", at.crc, crcOf(b))
 			}
 		}
 	}
