@@ -30,5 +30,13 @@ func lockFile(name string) (io.Closer, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
-	return f, nil
+	return &lock{f}, nil
+}
+
+// lock is a file that is locked.
+type lock struct{ f *os.File }
+
+// Close unlocks the file. Closing it alone would not do while a process that was just forked, and has not yet begun its program, has it too.
+func (l *lock) Close() error {
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
