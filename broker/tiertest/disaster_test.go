@@ -2,6 +2,7 @@ package tiertest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,6 +80,68 @@ func TestDisaster(t *testing.T) {
 	}
 	says(t, "fsck", place(p.Namesrv).cli(t, "fsck", "--deep"))
 	second.Stop()
+}
+
+// TestInterruptedLoss: starts that accept a loss are killed at any moment, and some lose their disk again. Offsets go up by whole steps, none is used twice, and what
+// was sealed before is there all the time.
+func TestInterruptedLoss(t *testing.T) {
+	t.Parallel()
+	n := seed(t)
+	rng := rand.New(rand.NewPCG(n, 1))
+	etcd, bucket := startEtcd(t), newStore(t)
+	c := newCorpus(n, 300, 2, "orders")
+	h := brokertest.NewHost(t, varve(t), "--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "2s", "--seal-age", "1h", "--accept-tail-loss", "all")
+	at := place(h.Start().Namesrv)
+	at.createTopic(t, "orders", 2, nil)
+	c.produce(t, at, 64<<10)
+	at.cli(t, "seal")
+	sealed := c.ends()
+	c.produce(t, at, 16<<10)
+	h.Kill()
+	must(t, os.RemoveAll(h.Data()))
+	high := slices.Clone(sealed[0]) // the highest offsets that anybody was told
+	lost, told := 1, 0
+	for range 12 {
+		p, ready := h.Launch()
+		select {
+		case <-ready:
+			for q := range 2 {
+				r := place(p.Namesrv).send(t, "orders", q, fmt.Sprint("after loss ", lost))
+				if r.Offset <= high[q] || r.Offset != high[q]+1 && (r.Offset-sealed[0][q])%lossStep != 0 {
+					t.Errorf("queue %d: offset %d after %d; segments ended at %d", q, r.Offset, high[q], sealed[0][q])
+				}
+				high[q] = r.Offset
+				told++
+			}
+		case <-time.After(time.Duration(rng.Int64N(int64(700 * time.Millisecond)))):
+		}
+		h.Kill()
+		if rng.IntN(3) == 0 {
+			must(t, os.RemoveAll(h.Data()))
+			lost++
+		}
+	}
+	at = place(h.Start().Namesrv)
+	for q := range 2 {
+		next := int64(0)
+		must(t, readQueue(t.Context(), at.reader(t), "orders", q, 0, func(m *client.MessageExt) error {
+			if next >= sealed[0][q] {
+				return nil
+			}
+			next++
+			return c.check(0, q, next-1, m)
+		}))
+		if next < sealed[0][q] {
+			t.Errorf("queue %d: %d messages of %d", q, next, sealed[0][q])
+		}
+		if r := at.send(t, "orders", q, "the last"); r.Offset <= high[q] || r.Offset > sealed[0][q]+int64(lost+1)*lossStep+int64(told) {
+			t.Errorf("queue %d: offset %d after %d, %d losses", q, r.Offset, high[q], lost)
+		}
+	}
+	at.cli(t, "seal")
+	at.cli(t, "fsck", "--deep")
+	t.Logf("%d disks were lost; %d messages were acknowledged in between", lost, told)
+	h.Stop()
 }
 
 // damagePages flips a bit of each page of the manifest, if there are any: what they list cannot be read, and reads say why; what etcd lists can. It returns the
