@@ -20,7 +20,7 @@ type pullQueue struct {
 }
 
 // coldWorkers bounds the pulls that wait for object storage at a time.
-const coldWorkers = 32
+const coldWorkers = 16
 
 func newPullQueue(workers int) *pullQueue {
 	p := &pullQueue{workers: workers}

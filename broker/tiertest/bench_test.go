@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -23,12 +24,13 @@ import (
 
 // Settings of the benchmark, by the environment.
 const (
-	envBench    = "VARVE_TIER_BENCH_MIB"     // MiB produced; 96 by default
-	envQueues   = "VARVE_TIER_BENCH_QUEUES"  // queues; 16 by default
-	envTailRate = "VARVE_TIER_BENCH_SENDS"   // single sends a second beside the replay; 500 by default
-	envTailTime = "VARVE_TIER_BENCH_SECONDS" // of each round of sends; 5 by default
-	envProfile  = "VARVE_TIER_BENCH_PROFILE" // file for the broker's CPU profile of the last replay; none by default
-	envRounds   = "VARVE_TIER_BENCH_ROUNDS"  // interleaved rounds; 3 by default
+	envBench     = "VARVE_TIER_BENCH_MIB"     // MiB produced; 96 by default
+	envQueues    = "VARVE_TIER_BENCH_QUEUES"  // queues; 16 by default
+	envTailRate  = "VARVE_TIER_BENCH_SENDS"   // single sends a second beside the replay; 500 by default
+	envTailTime  = "VARVE_TIER_BENCH_SECONDS" // of each round of sends; 5 by default
+	envServerPID = "VARVE_TEST_S3_PID"        // process id of the server in VARVE_TEST_S3
+	envProfile   = "VARVE_TIER_BENCH_PROFILE" // file for the broker's CPU profile of the last replay; none by default
+	envRounds    = "VARVE_TIER_BENCH_ROUNDS"  // interleaved rounds; 3 by default
 )
 
 // tierBench is a broker with sealed history that is not in its log any more.
@@ -58,7 +60,10 @@ func newTierBench(b *testing.B) *tierBench {
 	b.Helper()
 	size := int64(number(b, envBench, 96)) << 20
 	t := &tierBench{b: b, s: newStore(b), c: newCorpus(rand.Uint64(), 1024, number(b, envQueues, 16), "history"), size: size}
-	args := []string{"--object-store", t.s.url, "--wal-hot", "1MiB", "--wal-limit", "2GiB", "--log-level", "warn", "--pprof"}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // messages keep the broker's address: it is the same after a restart
+	must(b, err)
+	must(b, l.Close())
+	args := []string{"--broker-listen", l.Addr().String(), "--object-store", t.s.url, "--wal-hot", "1MiB", "--wal-limit", "2GiB", "--log-level", "warn", "--pprof"}
 	t.h = brokertest.NewHost(b, varve(b), args...)
 	t.p = t.h.Start()
 	at := place(t.p.Namesrv)
@@ -225,9 +230,17 @@ func (t *tierBench) plainGET() float64 {
 	return mib(size.Load(), time.Since(began))
 }
 
-// tail measures sends at a fixed rate, from the times at which they were due, without and with a replay beside them that is held to one core.
+// tail measures sends at a fixed rate, from the times at which they were due, without and with a replay beside them: its reader and the object store's server are
+// held to one core, together.
 func (t *tierBench) tail() {
 	b := t.b
+	if pid := os.Getenv(envServerPID); pid != "" {
+		must(b, exec.Command("taskset", "-a", "-c", "-p", "1", pid).Run())
+	}
+	for _, pid := range []int{t.p.PID(), os.Getpid()} { // what sends has the other core
+		must(b, exec.Command("taskset", "-a", "-c", "-p", "0", strconv.Itoa(pid)).Run())
+	}
+	defer func() { must(b, exec.Command("taskset", "-a", "-c", "-p", "0-1", strconv.Itoa(os.Getpid())).Run()) }()
 	var alone, beside []time.Duration
 	for range number(b, envRounds, 3) {
 		alone = append(alone, t.sends()...)

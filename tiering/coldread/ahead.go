@@ -8,7 +8,7 @@ import (
 
 // step tells the cursors where a reader is, and fetches ahead of it.
 func (r *Reader) step(ctx context.Context, s *step) {
-	limit := min(r.cfg.ReadAhead, r.cfg.CacheBytes/8)
+	limit := min(r.cfg.ReadAhead, r.cfg.CacheBytes/4)
 	p, before := r.cursors.step(s, max(limit, 0))
 	if before != nil {
 		r.cache.passed(before.run, before.first)

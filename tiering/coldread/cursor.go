@@ -8,7 +8,7 @@ import (
 
 const (
 	maxCursors = 256
-	activeFor  = 10 * time.Second // how long a cursor counts as active after a step
+	activeFor  = 300 * time.Millisecond // how long a cursor counts as active after a step
 )
 
 // step is that a reader comes to a block, or to what it can pass over.
@@ -95,7 +95,7 @@ func (cs *cursors) step(s *step, limit int64) (ahead *plan, left *cursor) {
 	}
 	c.window = min(c.window, limit)
 	window := min(c.window, cs.shareLocked(limit))
-	if window <= 0 || c.planning || c.left > window/2 {
+	if window <= 0 || c.planning || c.left > window/4 {
 		return nil, &before
 	}
 	c.planning = true
@@ -114,7 +114,7 @@ func (cs *cursors) shareLocked(limit int64) int64 {
 			active++
 		}
 	}
-	return max(1, 4*limit/active)
+	return max(1, 3*limit/active)
 }
 
 func (cs *cursors) addLocked(s *step) {

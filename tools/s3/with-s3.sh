@@ -5,7 +5,8 @@
 #   with-s3.sh minio|versitygw -- CMD [ARG ...]
 #
 # CMD finds the server in VARVE_TEST_S3 (http://KEY:SECRET@HOST:PORT/BUCKET; who
-# uses it makes the bucket), its name in VARVE_TEST_S3_SERVER. The exit status is
+# uses it makes the bucket), its name in VARVE_TEST_S3_SERVER, its process id in
+# VARVE_TEST_S3_PID. The exit status is
 # CMD's; 70 when the server did not become ready or died meanwhile.
 set -euo pipefail
 
@@ -105,7 +106,7 @@ if [[ -z "$pid" ]]; then
 fi
 
 status=0
-VARVE_TEST_S3="http://$access:$secret@127.0.0.1:$port/varve-test" VARVE_TEST_S3_SERVER="$server" "$@" || status=$?
+VARVE_TEST_S3="http://$access:$secret@127.0.0.1:$port/varve-test" VARVE_TEST_S3_SERVER="$server" VARVE_TEST_S3_PID="$pid" "$@" || status=$?
 if ! kill -0 "$pid" 2>/dev/null; then
   echo "with-s3: $server died while $1 ran" >&2
   exit 70
