@@ -82,6 +82,12 @@ func parseKey(key string) (revision int64, epoch uint64, suffix string, ok bool)
 	return int64(rev), epoch, suffix, true
 }
 
+// IsKey reports whether a key is that of an object of a snapshot.
+func IsKey(key string) bool {
+	_, _, _, ok := parseKey(key)
+	return ok
+}
+
 // List returns the snapshots in the bucket, the newest first.
 func List(ctx context.Context, bucket objstore.Store) ([]Listed, error) {
 	type parts struct {
