@@ -71,7 +71,7 @@ func (s *Server) serveConn(ctx context.Context, raw net.Conn) {
 	s.add(c)
 	var writer sync.WaitGroup
 	writer.Go(func() {
-		if err := c.out.run(nc, c.resumePulls); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := c.out.run(nc, s.deps.Ready, c.resumePulls); err != nil && !errors.Is(err, net.ErrClosed) {
 			c.log.Debug("write to a connection", "err", err)
 		}
 		c.out.close()
@@ -187,6 +187,13 @@ func (r reply) init(resp *wire.Command, code int32, remark string) {
 // send queues a frame.
 func (c *conn) send(cmd *wire.Command) {
 	buf := c.out.begin()
+	c.out.end(wire.AppendFrame(buf, cmd))
+}
+
+// sendAck queues a frame that acknowledges a send.
+func (c *conn) sendAck(cmd *wire.Command) {
+	buf := c.out.begin()
+	c.out.acks = true
 	c.out.end(wire.AppendFrame(buf, cmd))
 }
 

@@ -26,6 +26,7 @@ type outbox struct {
 	buf    []byte     // frames not yet handed to the writer
 	spare  []byte     // the other half of the double buffer
 	flight int        // bytes being written
+	acks   bool       // buf has the acknowledgement of a send
 	closed bool
 	room   chan struct{} // closed and renewed when the outbox falls below its limit and someone waits
 	kick   chan struct{} // capacity 1: there is something to write
@@ -132,8 +133,9 @@ type deadlineWriter interface {
 	SetWriteDeadline(t time.Time) error
 }
 
-// run writes until the outbox is closed or a write fails. drained is called after each write that left room.
-func (o *outbox) run(w deadlineWriter, drained func()) error {
+// run writes until the outbox is closed or a write fails. drained is called after each write that left room. Before acknowledgements are written ready is asked
+// whether they still may be: the process may have been stopped for long since the log said so. If not, the connection has to end, so that the outcome is unknown to the sender.
+func (o *outbox) run(w deadlineWriter, ready func() error, drained func()) error {
 	for {
 		<-o.kick
 		for {
@@ -145,6 +147,8 @@ func (o *outbox) run(w deadlineWriter, drained func()) error {
 			out := o.buf
 			o.buf, o.spare = o.spare[:0], nil
 			o.flight = len(out)
+			acks := o.acks
+			o.acks = false
 			o.mu.Unlock()
 			if len(out) == 0 {
 				o.putBack(out)
@@ -152,6 +156,11 @@ func (o *outbox) run(w deadlineWriter, drained func()) error {
 			}
 			if err := w.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 				return err
+			}
+			if acks {
+				if err := ready(); err != nil {
+					return err
+				}
 			}
 			if _, err := w.Write(out); err != nil {
 				return err

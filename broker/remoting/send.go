@@ -87,10 +87,11 @@ func (o *sendOp) answer(code int32, remark string) {
 	if code == wire.RespSuccess {
 		o.respHead.MsgRegion, o.respHead.TraceOn = regionDefault, true
 		o.respHead.AppendExt(&o.resp)
-	} else {
-		o.resp.Ext.AddBytes("MSG_REGION", regionDefault)
-		o.resp.Ext.AddBool("TRACE_ON", true)
+		o.c.sendAck(&o.resp)
+		return
 	}
+	o.resp.Ext.AddBytes("MSG_REGION", regionDefault)
+	o.resp.Ext.AddBool("TRACE_ON", true)
 	o.c.send(&o.resp)
 }
 

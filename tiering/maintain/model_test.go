@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/catalog"
+	"github.com/varvemq/varve/tiering/manifest"
 )
 
 // long reports whether the tests may take their time.
@@ -53,7 +55,7 @@ func (w *world) allDead() bool {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	seed := seedOf(t)
-	rounds := 6
+	rounds := 2
 	if long() {
 		rounds = 60
 	}
@@ -102,13 +104,7 @@ func (w *world) settle() {
 		}
 	}
 	_, runs := w.listed(st)
-	cursors := false
-	for _, r := range runs {
-		q := w.queues[r.Ordinal]
-		if cursors = cursors || q.hasCursor; !q.hasCursor && st.Manifest != nil && r.End <= w.trimmedTo[r.Ordinal] && !cursors {
-			continue
-		}
-	}
+	cursors := slices.ContainsFunc(runs, func(r manifest.Run) bool { return w.queues[r.Ordinal].hasCursor })
 	for _, q := range w.queues {
 		if q.sealed && !w.deadQueue(q.ordinal) && q.cursor == 0 && w.trimmedTo[q.ordinal] != q.next {
 			w.t.Errorf("queue %d: first offset %d, end %d, all of it being too old", q.ordinal, w.trimmedTo[q.ordinal], q.next)
@@ -127,7 +123,7 @@ func (w *world) settle() {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	seed := seedOf(t)
-	worlds, rounds := 4, 60
+	worlds, rounds := 2, 25
 	if long() {
 		worlds, rounds = 20, 400
 	}
