@@ -146,8 +146,7 @@ func (c *checker) lookAgain(ctx context.Context) error {
 	}
 	now, err := Load(ctx, c.in.Bucket, c.in.Cluster, c.in.Shard, st)
 	if err != nil {
-		var lost *UnreadableError
-		if errors.As(err, &lost) { // then all may still be listed
+		if _, lost := errors.AsType[*UnreadableError](err); lost { // then all may still be listed
 			return nil
 		}
 		return err

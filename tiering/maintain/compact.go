@@ -95,8 +95,7 @@ func (m *Maintainer) mergeUnits(ctx context.Context, units []unit) error {
 
 // inherent reports a failure that lies in the segments.
 func inherent(err error) bool {
-	var damage *segment.CorruptError
-	if errors.As(err, &damage) {
+	if _, damaged := errors.AsType[*segment.CorruptError](err); damaged {
 		return true
 	}
 	for _, e := range []error{errOverlap, errCoverage, segment.ErrInvalid, segment.ErrTruncated, segment.ErrIdentity, segment.ErrVersion, objstore.ErrNotFound} {

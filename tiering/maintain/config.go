@@ -75,7 +75,7 @@ type Config struct {
 }
 
 // Validate reports all faults at once.
-func (c *Config) Validate() error {
+func (c Config) Validate() error {
 	var faults []error
 	for _, f := range []struct {
 		missing bool

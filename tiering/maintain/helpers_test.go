@@ -49,8 +49,6 @@ type piece struct {
 	raw         []byte
 }
 
-func (p *piece) end() uint64 { return p.base + p.count }
-
 // queueOf is what segments say of a queue.
 func queueOf(ordinal uint32) segment.Queue {
 	return segment.Queue{Ordinal: ordinal, Topic: fmt.Sprintf("topic-%d", ordinal/4), QueueID: int32(ordinal % 4), Incarnation: uint64(ordinal/4 + 1)}
@@ -139,8 +137,8 @@ func putSegment(tb testing.TB, bucket objstore.Store, b []byte, s *segment.Summa
 // counting counts requests.
 type counting struct {
 	objstore.Store
-	gets, puts, lists, heads, deletes atomic.Int64
-	bytes                             atomic.Int64
+	gets, puts, heads, deletes atomic.Int64
+	bytes                      atomic.Int64
 }
 
 func (c *counting) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {

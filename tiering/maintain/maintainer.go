@@ -91,13 +91,13 @@ func (m *Maintainer) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		}
 		err := m.Pass(ctx)
 		m.fault.Store(&fault{err})
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no error
 		case final(err):
 			return err
 		case err == nil && failing:

@@ -160,15 +160,15 @@ func (c *mergeCase) check(t *testing.T, m *merger, limit int64) {
 		t.Error(err)
 	}
 	for ordinal, pieces := range c.all {
-		first, any := firsts[ordinal]
+		first, there := firsts[ordinal]
 		if c.fates[ordinal].dead {
-			if any {
+			if there {
 				t.Errorf("queue %d is dead and there", ordinal)
 			}
 			continue
 		}
-		if !any || first > max(c.fates[ordinal].first, 0) && first != pieces[0].base && !lastMessages(pieces, first) {
-			t.Errorf("queue %d begins at %d (%v), the first offset is %d", ordinal, first, any, c.fates[ordinal].first)
+		if !there || first > max(c.fates[ordinal].first, 0) && first != pieces[0].base && !lastMessages(pieces, first) {
+			t.Errorf("queue %d begins at %d (%v), the first offset is %d", ordinal, first, there, c.fates[ordinal].first)
 		}
 		var want []byte
 		for _, p := range pieces {

@@ -26,7 +26,7 @@ func (w *world) act() {
 	switch n := w.rng.IntN(100); {
 	case n < 80:
 		for range 1 + w.rng.IntN(6) {
-			w.sealRandom(modelQueues)
+			w.sealRandom()
 			time.Sleep(time.Duration(w.rng.IntN(20)) * time.Second)
 		}
 	case n < 86:
@@ -258,7 +258,7 @@ func TestStaleOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed)
 		for range 40 {
-			w.sealRandom(modelQueues)
+			w.sealRandom()
 		}
 		w.pass()
 		time.Sleep(2 * time.Hour) // there is garbage that may go
@@ -270,7 +270,7 @@ func TestStaleOwner(t *testing.T) {
 		w.open()
 		before := keysOf(t, w.mem)
 		for range 8 {
-			w.sealRandom(modelQueues)
+			w.sealRandom()
 		}
 		after := len(keysOf(t, w.mem))
 		err := old.Pass(t.Context())
@@ -296,7 +296,7 @@ func TestRestoredEtcd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed)
 		for range 30 {
-			w.sealRandom(modelQueues)
+			w.sealRandom()
 		}
 		w.pass()
 		w.check()

@@ -127,7 +127,7 @@ func (m *Maintainer) byAge(ctx context.Context, ordinals []uint32, trims map[uin
 			if err != nil {
 				return fmt.Errorf("queue %d: %w", ordinal, err)
 			}
-			e = expiry{first: max(first, at.First), maxStore: at.Entry.MaxStore}
+			e = expiry{first: max(first, at.First), maxStore: at.MaxStore}
 			break
 		}
 		if m.expires[ordinal] = e; e.first > first {

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/catalog"
 	"github.com/varvemq/varve/tiering/objstore"
 	"github.com/varvemq/varve/tiering/segment"
-
-	"github.com/varvemq/varve/metadata"
 )
 
 // putSegment uploads an output. If there is an object of its name, it must be the same.

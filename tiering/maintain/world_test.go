@@ -260,10 +260,10 @@ func (w *world) seal(ordinals ...uint32) {
 }
 
 // sealRandom seals with some of the queues, sometimes of one topic only.
-func (w *world) sealRandom(queues uint32) {
+func (w *world) sealRandom() {
 	w.t.Helper()
 	var ordinals []uint32
-	for ordinal := uint32(1); ordinal <= queues; ordinal++ {
+	for ordinal := uint32(1); ordinal <= modelQueues; ordinal++ {
 		if w.rng.IntN(3) == 0 {
 			ordinals = append(ordinals, ordinal)
 		}
