@@ -177,7 +177,7 @@ func (b *broker) newFrontEnd() error {
 		Log: b.queues, Metadata: remoting.Metadata{Store: b.store, Own: b.own}, Offsets: b.offsets,
 		Groups: group.New(group.Config{Logger: b.log}),
 		Locks:  group.NewLocks(nil, func(name string) bool { _, ok := existing[name]; return ok }),
-		Ready:  b.ready, DropQueues: b.dropQueues, Storage: newStorage(b),
+		Ready:  b.ready, DropQueues: b.dropQueues, Storage: newStorage(b), WhyFull: b.whyFull,
 	})
 	return nil
 }

@@ -15,3 +15,11 @@ func (b *broker) troubles() (lines []string) {
 	}
 	return lines
 }
+
+// whyFull says why the log is not trimmed, if that is known.
+func (b *broker) whyFull() string {
+	if st := b.tier.sealer.Status(); st.Err != nil {
+		return fmt.Sprintf(": for %v object storage has taken nothing: %v", time.Since(st.Since).Round(time.Second), st.Err)
+	}
+	return ""
+}

@@ -73,6 +73,9 @@ func (o *sendOp) release() {
 // fail answers with an error and releases the operation.
 func (o *sendOp) fail(err error) {
 	code, remark := statusOf(err)
+	if why := o.srv.deps.WhyFull; why != nil && errors.Is(err, wal.ErrFull) {
+		remark += why()
+	}
 	o.respHead = wire.SendResponseHeader{}
 	o.answer(code, remark)
 	o.release()

@@ -64,6 +64,8 @@ type Deps struct {
 	Ready func() error
 	// Storage answers requests about sealed history. Nil: they are not served.
 	Storage Storage
+	// WhyFull says more about a log at its limit, if there is more to say. May be nil.
+	WhyFull func() string
 	// DropQueues is told of the ordinals of a deleted topic.
 	DropQueues func(ordinals []metadata.OrdinalRange)
 }

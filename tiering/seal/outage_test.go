@@ -29,7 +29,7 @@ func TestOutages(t *testing.T) {
 		least, most int // attempts
 		step        string
 	}{
-		{"the bucket does not answer", "put", objstore.ErrTransient, 110, 260, "upload"},
+		{"the bucket does not answer", "put", objstore.ErrTransient, 360, 760, "upload"},
 		{"the bucket throttles", "put", objstore.ErrThrottled, 55, 130, "upload"},
 		{"the credentials are wrong", "put", objstore.ErrFatal, 110, 250, "upload"},
 		{"there is no bucket", "put", objstore.ErrNotFound, 110, 250, "upload"},

@@ -34,8 +34,8 @@ func (c class) pauses() (first, limit time.Duration) {
 		return 100 * time.Millisecond, 5 * time.Second
 	case classDisk:
 		return time.Second, 30 * time.Second
-	default:
-		return 100 * time.Millisecond, 30 * time.Second
+	default: // those who wait for a segment are refused meanwhile
+		return 100 * time.Millisecond, 10 * time.Second
 	}
 }
 
