@@ -46,7 +46,7 @@ func (w *world) act() {
 	}
 }
 
-// revive lets deleted topics be made again, under new ordinals: the model just stops to use the old ones.
+// allDead reports whether too few topics are left to go on.
 func (w *world) allDead() bool {
 	return len(w.topics.dead)+len(w.topics.gone) > modelQueues/4-2
 }
@@ -112,6 +112,9 @@ func (w *world) settle() {
 	}
 	if len(w.topics.dead) > 0 && !cursors {
 		w.t.Errorf("tombstones are left: %v", w.topics.dead)
+	}
+	if d := w.total(); d.merges == 0 || d.rolled == 0 || d.unlisted == 0 || d.trimmed == 0 || d.deleted == 0 {
+		w.t.Errorf("not everything has happened: %+v", d)
 	}
 	if files := w.spoolFiles(); len(files) > 0 {
 		w.t.Errorf("spool files are left: %v", files)

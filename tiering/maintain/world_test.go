@@ -99,6 +99,7 @@ type world struct {
 	queues map[uint32]*modelQueue
 	limits *limits
 	edit   func(*Config)
+	leased bool // the shard's lease is looked at
 	start  time.Time
 
 	store *metadata.Store
@@ -107,6 +108,7 @@ type world struct {
 	m     *Maintainer
 	// metrics are those of m.
 	metrics *prometheus.Registry
+	before  did // by the maintainers before m
 
 	lsn       uint64
 	size      int    // of bodies
@@ -143,7 +145,7 @@ func (w *world) open() {
 			w.t.Error(err)
 		}
 	})
-	claim := metadata.ShardClaim{Shard: testShard, Broker: "b", WALUUID: "w", AdvertisedAddr: "127.0.0.1:1", LeaseExempt: true}
+	claim := metadata.ShardClaim{Shard: testShard, Broker: "b", WALUUID: "w", AdvertisedAddr: "127.0.0.1:1", LeaseExempt: !w.leased}
 	if w.own, err = w.store.AcquireShard(ctx, claim); err != nil {
 		w.t.Fatal(err)
 	}
@@ -174,6 +176,9 @@ func (w *world) load(own *metadata.Ownership, store *metadata.Store) (*catalog.C
 	cat, err := catalog.Open(ctx, catalog.Config{Bucket: bucket, Cluster: testCluster(), Shard: testShard}, st)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.metrics != nil {
+		w.before = w.total()
 	}
 	w.metrics = prometheus.NewRegistry()
 	cfg := Config{
@@ -544,14 +549,28 @@ type did struct{ merges, rolled, unlisted, trimmed, deleted float64 }
 
 func (w *world) did() did {
 	w.t.Helper()
+	return did{w.count("compactions"), w.count("rolled_segments"), w.count("unlisted_segments"), w.count("trimmed_queues"), w.count("deleted_objects")}
+}
+
+// total is what all maintainers have done so far.
+func (w *world) total() did {
+	w.t.Helper()
+	a, b := w.before, w.did()
+	return did{a.merges + b.merges, a.rolled + b.rolled, a.unlisted + b.unlisted, a.trimmed + b.trimmed, a.deleted + b.deleted}
+}
+
+// count returns a counter of the maintainer.
+func (w *world) count(name string) float64 {
+	w.t.Helper()
 	families, err := w.metrics.Gather()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	at := map[string]float64{}
 	for _, f := range families {
-		at[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue()
+		if f.GetName() == "varve_maintain_"+name+"_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
 	}
-	value := func(name string) float64 { return at["varve_maintain_"+name+"_total"] }
-	return did{value("compactions"), value("rolled_segments"), value("unlisted_segments"), value("trimmed_queues"), value("deleted_objects")}
+	w.t.Fatalf("there is no counter %s", name)
+	return 0
 }
