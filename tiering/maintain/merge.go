@@ -122,7 +122,7 @@ func (m *merger) mergeQueue(ctx context.Context, ordinal uint32, members []*inpu
 				return fmt.Errorf("%s: %w", in.src.key, err)
 			}
 			bytes := float64(ref.Size) * in.weight
-			if out := m.last(); out == nil || out.size() > 0 && m.full(out, bytes) {
+			if out := m.last(); out == nil || m.planned > 0 && m.full(out, bytes) {
 				if err := m.cut(ctx); err != nil {
 					return err
 				}
