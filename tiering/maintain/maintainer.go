@@ -82,7 +82,7 @@ const maxBackoff = 5 * time.Minute
 // Run makes passes until ctx ends, which is no error, or until one fails for good: [metadata.ErrFenced], [metadata.ErrConflict] if etcd does not have what this
 // process has committed, or [ErrForeign]. All other failures are logged when they begin and when they end, and tried again.
 func (m *Maintainer) Run(ctx context.Context) error {
-	wait, failing := m.cfg.Interval, false
+	wait, told := m.cfg.Interval, false
 	for {
 		timer := time.NewTimer(wait - wait/10 + rand.N(wait/5+1)) //nolint:gosec // jitter needs no secrecy
 		select {
@@ -100,12 +100,14 @@ func (m *Maintainer) Run(ctx context.Context) error {
 			return nil //nolint:nilerr // the end of ctx is no error
 		case final(err):
 			return err
-		case err == nil && failing:
+		case err == nil && told:
+			told = false
 			m.cfg.Logger.Info("maintenance of the sealed history goes on", "shard", m.cfg.Shard)
-		case err != nil && !failing:
+		case err != nil && !told && !errors.Is(err, metadata.ErrUnavailable): // an outage of etcd is logged by the store
+			told = true
 			m.cfg.Logger.Warn("maintenance of the sealed history fails; tried again", "shard", m.cfg.Shard, "error", err)
 		}
-		if failing = err != nil; failing {
+		if err != nil {
 			wait = min(2*wait, max(maxBackoff, m.cfg.Interval))
 		} else {
 			wait = m.cfg.Interval

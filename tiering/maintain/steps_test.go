@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/varvemq/varve/internal/vfs"
 	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/catalog"
 	"github.com/varvemq/varve/tiering/manifest"
@@ -323,6 +324,74 @@ func TestManifestInEtcdIsAnother(t *testing.T) {
 		}
 		if got := len(keysOf(t, w.mem)); got != before {
 			t.Errorf("%d objects of %d", got, before)
+		}
+	})
+}
+
+// TestGivenUp: a merge that fails for the disk leaves neither files nor intents when maintenance goes on.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 13)
+			for range 9 {
+				w.seal(1, 4, 5)
+			}
+			failed := false
+			w.fs.SetHook(func(op vfs.Op) vfs.Fate {
+				if op.Kind != kind || failed {
+					return vfs.Fate{}
+				}
+				failed = true
+				return vfs.Fate{Err: vfs.ErrInjected}
+			})
+			if err := w.tryPass(); !errors.Is(err, vfs.ErrInjected) {
+				t.Errorf("operation %d: %v", kind, err)
+			}
+			if n := len(w.state().Uploads); n != 1 {
+				t.Errorf("operation %d: %d intents", kind, n)
+			}
+			w.pass()
+			w.check()
+			if st := w.state(); len(st.Uploads) > 0 || len(w.spoolFiles()) > 0 || w.did().merges == 0 {
+				t.Errorf("operation %d: intents %+v, files %v, %+v", kind, st.Uploads, w.spoolFiles(), w.did())
+			}
+		})
+	}
+}
+
+// stuck is a job that cannot be finished.
+type stuck struct{}
+
+func (stuck) run(context.Context, *Maintainer) error { return metadata.ErrUnavailable }
+func (stuck) String() string                         { return "a commit of unknown outcome" }
+
+// TestUnknownOutcome: while a commit may or may not have been applied nothing is deleted, and nothing else is changed.
+func TestUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 12)
+		for range 9 {
+			w.seal(1, 4, 5)
+		}
+		w.pass()
+		time.Sleep(3 * time.Hour)
+		for range 9 {
+			w.seal(1, 4, 5)
+		}
+		w.m.job = stuck{}
+		before, rev := len(keysOf(t, w.mem)), w.state().Revision
+		if err := w.tryPass(); !errors.Is(err, metadata.ErrUnavailable) {
+			t.Errorf("%v", err)
+		}
+		if got, now := len(keysOf(t, w.mem)), w.state().Revision; got != before || now != rev {
+			t.Errorf("%d objects of %d, revision %d after %d", got, before, now, rev)
+		}
+		w.m.job = nil
+		w.pass()
+		w.check()
+		if got := len(keysOf(t, w.mem)); got >= before {
+			t.Errorf("%d objects of %d: there was nothing to delete", got, before)
 		}
 	})
 }

@@ -336,6 +336,7 @@ func (w *world) listed(st *metadata.SealedState) (map[string]bool, []manifest.Ru
 		w.t.Fatal(err)
 	}
 	var segments uint64
+	paged := map[uint32]uint64{} // bytes in pages
 	for _, ref := range root.Pages {
 		key := catalog.ObjectKey(testShard, ref.Epoch, ref.Object, metadata.KindPage)
 		keys[key] = true
@@ -350,7 +351,15 @@ func (w *world) listed(st *metadata.SealedState) (map[string]bool, []manifest.Ru
 		for i := range segs {
 			keys[catalog.ObjectKey(testShard, segs[i].Epoch, segs[i].Object, metadata.KindSegment)] = true
 			runs = append(runs, segs[i].Runs...)
+			for _, r := range segs[i].Runs {
+				paged[r.Ordinal] += r.Bytes
+			}
 			segments++
+		}
+	}
+	for _, row := range root.Queues {
+		if !w.deadQueue(row.Ordinal) && (row.Bytes != paged[row.Ordinal] || row.Bytes == 0 && row.First != row.End) {
+			w.t.Errorf("row %+v, pages have %d bytes of the queue", row, paged[row.Ordinal])
 		}
 	}
 	if segments != st.Manifest.Segments {
