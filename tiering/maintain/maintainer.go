@@ -103,7 +103,7 @@ func (m *Maintainer) Run(ctx context.Context) error {
 		case err == nil && told:
 			told = false
 			m.cfg.Logger.Info("maintenance of the sealed history goes on", "shard", m.cfg.Shard)
-		case err != nil && !told && !errors.Is(err, metadata.ErrUnavailable): // an outage of etcd is logged by the store
+		case err != nil && !told && (!errors.Is(err, metadata.ErrUnavailable) || objstore.Class(err) != nil): // an outage of etcd alone is logged by the store
 			told = true
 			m.cfg.Logger.Warn("maintenance of the sealed history fails; tried again", "shard", m.cfg.Shard, "error", err)
 		}
