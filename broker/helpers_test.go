@@ -17,7 +17,6 @@ import (
 
 	"github.com/varvemq/varve/broker"
 	"github.com/varvemq/varve/client"
-	"github.com/varvemq/varve/metadata"
 )
 
 // long says that the full times of the outages are wanted.
@@ -74,40 +73,6 @@ func closedPort(t testing.TB) string {
 	must(t, err)
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// etcdServer is an etcd outside the broker, which can be stopped and started again on the same files and port.
-type etcdServer struct {
-	t    testing.TB
-	dir  string
-	url  string
-	etcd *metadata.Embedded
-}
-
-func startEtcd(t testing.TB) *etcdServer {
-	t.Helper()
-	e := &etcdServer{t: t, dir: t.TempDir(), url: "http://127.0.0.1:0"}
-	e.start()
-	t.Cleanup(e.stop)
-	return e
-}
-
-func (e *etcdServer) start() {
-	e.t.Helper()
-	var err error
-	e.etcd, err = metadata.OpenEmbedded(e.t.Context(), metadata.EmbedConfig{Dir: e.dir, Listen: e.url, UnsafeNoFsync: true})
-	must(e.t, err)
-	e.url = e.etcd.Endpoints()[0]
-}
-
-func (e *etcdServer) stop() {
-	e.t.Helper()
-	if e.etcd != nil {
-		if err := e.etcd.Close(); err != nil {
-			e.t.Error(err)
-		}
-		e.etcd = nil
-	}
 }
 
 // link is a TCP connection between a broker and etcd that can be cut: nothing passes, and new connections are refused.

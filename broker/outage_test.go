@@ -16,7 +16,7 @@ import (
 // outageRun is a broker under load on an external etcd.
 type outageRun struct {
 	t        *testing.T
-	etcd     *etcdServer
+	etcd     *brokertest.Etcd
 	cfg      broker.Config
 	b        *brokertest.Broker
 	logs     *logBuffer
@@ -27,8 +27,8 @@ type outageRun struct {
 
 func newOutageRun(t *testing.T, ttl time.Duration) *outageRun {
 	t.Helper()
-	o := &outageRun{t: t, etcd: startEtcd(t), logs: &logBuffer{}}
-	o.cfg = broker.Config{DataDir: t.TempDir(), Etcd: []string{o.etcd.url}, LeaseTTL: ttl, Logger: o.logs.logger()}
+	o := &outageRun{t: t, etcd: brokertest.StartEtcd(t), logs: &logBuffer{}}
+	o.cfg = broker.Config{DataDir: t.TempDir(), Etcd: []string{o.etcd.URL}, LeaseTTL: ttl, Logger: o.logs.logger()}
 	o.b = brokertest.Start(t, o.cfg)
 	createTopic(t, o.b.Addrs, "orders", 4)
 	o.stop = consume(t, o.b.Addrs, "group", "orders", o.consumed.handle, client.WithCommitInterval(100*time.Millisecond))
@@ -106,7 +106,7 @@ func TestOutageWithinLease(t *testing.T) {
 	}
 	o := newOutageRun(t, ttl)
 	eventually(t, 10*time.Second, "progress is committed", func() bool { return o.committed() > 0 })
-	o.etcd.stop()
+	o.etcd.Stop()
 	before := o.committed()
 	for end := time.Now().Add(away); time.Now().Before(end); {
 		o.moves(3 * time.Second)
@@ -116,7 +116,7 @@ func TestOutageWithinLease(t *testing.T) {
 	}
 	eventually(t, time.Second, "offsets are committed without etcd", func() bool { return o.committed() > before })
 	eventually(t, 20*time.Second, "the outage is logged", func() bool { return len(o.logs.lines("etcd does not answer")) == 1 })
-	o.etcd.start()
+	o.etcd.Start()
 	o.moves(5 * time.Second)
 	eventually(t, 20*time.Second, "the recovery is logged", func() bool { return len(o.logs.lines("etcd answers again")) == 1 })
 	if refused, unknown := o.load.refused.size(), o.load.unknown.size(); refused > 0 || unknown > 0 {
@@ -137,7 +137,7 @@ func TestOutageBeyondLease(t *testing.T) {
 		ttl, away = 30*time.Second, 45*time.Second
 	}
 	o := newOutageRun(t, ttl)
-	o.etcd.stop()
+	o.etcd.Stop()
 	down := time.Now()
 	eventually(t, ttl+time.Second, "readyz says no", func() bool {
 		code, body := get(t, o.b.Addrs, "/readyz")
@@ -164,7 +164,7 @@ func TestOutageBeyondLease(t *testing.T) {
 	if n := o.load.acked.size(); n != acked {
 		t.Errorf("%d messages were acknowledged without the lease", n-acked)
 	}
-	o.etcd.start()
+	o.etcd.Start()
 	eventually(t, 20*time.Second, "readyz says yes", func() bool {
 		code, _ := get(t, o.b.Addrs, "/readyz")
 		return code == 200
@@ -182,13 +182,13 @@ func TestOutageBeyondLease(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	t.Parallel()
 	const ttl = 2 * time.Second
-	etcd := startEtcd(t)
-	link := newLink(t, etcd.url)
+	etcd := brokertest.StartEtcd(t)
+	link := newLink(t, etcd.URL)
 	bucket := t.TempDir()
 	var logs logBuffer
 	first := brokertest.Start(t, broker.Config{Etcd: []string{link.url}, ObjectStore: bucket, LeaseTTL: ttl, Logger: logs.logger()})
 	createTopic(t, first.Addrs, "orders", 2)
-	second := broker.Config{DataDir: t.TempDir(), Etcd: []string{etcd.url}, ObjectStore: bucket, LeaseTTL: ttl}
+	second := broker.Config{DataDir: t.TempDir(), Etcd: []string{etcd.URL}, ObjectStore: bucket, LeaseTTL: ttl}
 	_ = refused(t, second, "varve-a", "alive")
 
 	admin := newAdmin(t, first.Addrs)
@@ -239,7 +239,7 @@ func TestTakeover(t *testing.T) {
 		t.Errorf("after a restart: offset %d, %v", sent.Offset, err)
 	}
 	must(t, b.Stop())
-	_ = refused(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.url}, ObjectStore: bucket}, "move it away") // its tail was given up
+	_ = refused(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.URL}, ObjectStore: bucket}, "move it away") // its tail was given up
 }
 
 func createTopicOrHave(t *testing.T, a broker.Addrs, name string, queues int) {
@@ -253,8 +253,8 @@ func createTopicOrHave(t *testing.T, a broker.Addrs, name string, queues int) {
 // TestTakeBack: the same disk takes its shard back at once, whatever is left of the lease, and loses nothing.
 func TestTakeBack(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
-	link := newLink(t, etcd.url)
+	etcd := brokertest.StartEtcd(t)
+	link := newLink(t, etcd.URL)
 	cfg := broker.Config{DataDir: t.TempDir(), Etcd: []string{link.url}, LeaseTTL: time.Minute}
 	b := brokertest.Start(t, cfg)
 	createTopic(t, b.Addrs, "orders", 1)

@@ -99,11 +99,11 @@ func TestFaults(t *testing.T) {
 // TestIdentity: parts of different clusters are not joined, and the refusal names all three ids.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
-	etcd, other := startEtcd(t), startEtcd(t)
+	etcd, other := brokertest.StartEtcd(t), brokertest.StartEtcd(t)
 	bucket := t.TempDir()
-	first := brokertest.Start(t, broker.Config{Etcd: []string{etcd.url}, ObjectStore: bucket, LeaseTTL: 2 * time.Second})
+	first := brokertest.Start(t, broker.Config{Etcd: []string{etcd.URL}, ObjectStore: bucket, LeaseTTL: 2 * time.Second})
 	must(t, first.Stop())
-	second := brokertest.Start(t, broker.Config{Etcd: []string{other.url}, ObjectStore: t.TempDir(), ShardName: "other"})
+	second := brokertest.Start(t, broker.Config{Etcd: []string{other.URL}, ObjectStore: t.TempDir(), ShardName: "other"})
 	foreign := brokertest.Start(t, broker.Config{ShardName: "foreign"})
 	must(t, foreign.Stop())
 	id := readID(t, first.Dir)
@@ -112,12 +112,12 @@ func TestIdentity(t *testing.T) {
 		cfg  broker.Config
 		want []string
 	}{
-		"other etcd":        {broker.Config{DataDir: first.Dir, Etcd: []string{other.url}, ObjectStore: bucket}, []string{id, readID(t, second.Dir), "etcd", "object store", "data directory"}},
-		"other bucket":      {broker.Config{DataDir: copyID(t, first.Dir), Etcd: []string{etcd.url}, ObjectStore: filepath.Join(foreign.Dir, "objects")}, []string{id, readID(t, foreign.Dir)}},
-		"empty etcd":        {broker.Config{DataDir: copyID(t, first.Dir), Etcd: []string{startEtcd(t).url}, ObjectStore: bucket}, []string{id, "etcd has none"}},
+		"other etcd":        {broker.Config{DataDir: first.Dir, Etcd: []string{other.URL}, ObjectStore: bucket}, []string{id, readID(t, second.Dir), "etcd", "object store", "data directory"}},
+		"other bucket":      {broker.Config{DataDir: copyID(t, first.Dir), Etcd: []string{etcd.URL}, ObjectStore: filepath.Join(foreign.Dir, "objects")}, []string{id, readID(t, foreign.Dir)}},
+		"empty etcd":        {broker.Config{DataDir: copyID(t, first.Dir), Etcd: []string{brokertest.StartEtcd(t).URL}, ObjectStore: bucket}, []string{id, "etcd has none"}},
 		"empty etcd, dir":   {broker.Config{DataDir: copyID(t, first.Dir), ObjectStore: t.TempDir()}, []string{id, "etcd has none"}},
-		"other directory":   {broker.Config{DataDir: copyID(t, foreign.Dir), Etcd: []string{etcd.url}, ObjectStore: bucket}, []string{id, readID(t, foreign.Dir)}},
-		"somebody's bucket": {broker.Config{DataDir: copyID(t, first.Dir), Etcd: []string{etcd.url}, ObjectStore: bucketWith(t, "holiday.jpg")}, []string{"holiday.jpg"}},
+		"other directory":   {broker.Config{DataDir: copyID(t, foreign.Dir), Etcd: []string{etcd.URL}, ObjectStore: bucket}, []string{id, readID(t, foreign.Dir)}},
+		"somebody's bucket": {broker.Config{DataDir: copyID(t, first.Dir), Etcd: []string{etcd.URL}, ObjectStore: bucketWith(t, "holiday.jpg")}, []string{"holiday.jpg"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := refused(t, tt.cfg, tt.want...); !errors.Is(err, broker.ErrIdentity) {
@@ -125,7 +125,7 @@ func TestIdentity(t *testing.T) {
 			}
 		})
 	}
-	again := brokertest.Start(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.url}, ObjectStore: bucket})
+	again := brokertest.Start(t, broker.Config{DataDir: first.Dir, Etcd: []string{etcd.URL}, ObjectStore: bucket})
 	if got := readID(t, again.Dir); got != id {
 		t.Errorf("the id is %s now, was %s", got, id)
 	}

@@ -1,2 +1,3 @@
-// Package brokertest starts whole brokers inside a test's process: real etcd, real files, real sockets on loopback.
+// Package brokertest runs whole brokers for tests, inside the test's process ([Start]) or in processes of their own ([Host]), and an etcd beside them ([Etcd]): real
+// files, real sockets on loopback.
 package brokertest

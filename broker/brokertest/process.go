@@ -36,8 +36,12 @@ type Host struct {
 	Args    []string // besides those for the data directory and free ports
 	Env     []string // besides the environment's, less its settings for tests
 
+	// Patience bounds how long a broker may take to be ready, to refuse, and to end. Default: a minute.
+	Patience time.Duration
+
 	t       testing.TB
 	running *Process
+	logAt   int64 // where the last broker's part of the log begins
 }
 
 // Process is one life of a broker.
@@ -60,7 +64,7 @@ func NewHost(t testing.TB, program string, args ...string) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Host{Program: program, Dir: dir, Args: args, t: t}
+	h := &Host{Program: program, Dir: dir, Args: args, Patience: startTimeout, t: t}
 	t.Cleanup(func() {
 		if h.running != nil {
 			h.Kill()
@@ -86,13 +90,13 @@ func (h *Host) Start() *Process {
 		return p
 	case <-p.Exited:
 		h.t.Fatalf("the broker did not start: %v\n%s", p.err, h.LogTail())
-	case <-time.After(startTimeout):
-		h.t.Fatalf("the broker was not ready within %v\n%s", startTimeout, h.LogTail())
+	case <-time.After(h.Patience):
+		h.t.Fatalf("the broker was not ready within %v\n%s", h.Patience, h.LogTail())
 	}
 	return nil
 }
 
-// Refuse starts a broker that is expected to refuse, and returns the end of its log.
+// Refuse starts a broker that is expected to refuse, and returns the end of what it logged.
 func (h *Host) Refuse() string {
 	h.t.Helper()
 	p, ready := h.Launch()
@@ -100,8 +104,8 @@ func (h *Host) Refuse() string {
 	case <-ready:
 		h.t.Fatalf("the broker started\n%s", h.LogTail())
 	case <-p.Exited:
-	case <-time.After(startTimeout):
-		h.t.Fatalf("the broker neither started nor refused within %v\n%s", startTimeout, h.LogTail())
+	case <-time.After(h.Patience):
+		h.t.Fatalf("the broker neither started nor refused within %v\n%s", h.Patience, h.LogTail())
 	}
 	h.running = nil
 	if p.err == nil {
@@ -118,6 +122,9 @@ func (h *Host) Launch() (*Process, <-chan struct{}) {
 		h.t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
+	if h.logAt, err = log.Seek(0, io.SeekEnd); err != nil {
+		h.t.Fatal(err)
+	}
 	args := append([]string{
 		"server", "--data-dir", h.Data(), "--namesrv-listen", "127.0.0.1:0", "--broker-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
 	}, h.Args...)
@@ -169,9 +176,9 @@ func (h *Host) Stop() {
 		if p.err != nil {
 			h.t.Errorf("the broker ended with %v\n%s", p.err, h.LogTail())
 		}
-	case <-time.After(startTimeout):
+	case <-time.After(h.Patience):
 		_ = p.cmd.Process.Kill()
-		h.t.Errorf("the broker did not end within %v\n%s", startTimeout, h.LogTail())
+		h.t.Errorf("the broker did not end within %v\n%s", h.Patience, h.LogTail())
 		<-p.Exited
 	}
 }
@@ -190,7 +197,7 @@ func (h *Host) Kill() {
 	_ = p.cmd.Process.Kill()
 	select {
 	case <-p.Exited:
-	case <-time.After(startTimeout):
+	case <-time.After(h.Patience):
 		h.t.Fatalf("process %d does not end", p.cmd.Process.Pid)
 	}
 }
@@ -202,7 +209,7 @@ func (h *Host) Forget() error {
 	h.running = nil
 	select {
 	case <-p.Exited:
-	case <-time.After(startTimeout):
+	case <-time.After(h.Patience):
 		_ = p.cmd.Process.Kill()
 		h.t.Fatalf("the broker did not end by itself\n%s", h.LogTail())
 	}
@@ -220,12 +227,16 @@ func (h *Host) Signal(p *Process, sig syscall.Signal) {
 // PID returns the broker's process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// LogTail returns the end of the log.
+// Running returns the broker that was started last and not ended since, or nil.
+func (h *Host) Running() *Process { return h.running }
+
+// LogTail returns the end of what the broker that was started last has logged.
 func (h *Host) LogTail() string {
 	b, err := os.ReadFile(filepath.Join(h.Dir, "log"))
 	if err != nil {
 		return err.Error()
 	}
+	b = b[h.logAt:]
 	return string(b[max(0, len(b)-8192):])
 }
 

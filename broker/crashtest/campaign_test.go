@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvemq/varve/broker/brokertest"
 	"github.com/varvemq/varve/client"
 )
 
@@ -46,8 +47,9 @@ type mode struct {
 
 // campaign is a series of kills under load, on one data directory.
 type campaign struct {
-	*host
+	*brokertest.Host
 
+	t      *testing.T
 	mode   mode
 	rng    *rand.Rand
 	ledger *ledger
@@ -73,17 +75,17 @@ func newCampaign(t *testing.T, m mode) *campaign {
 	t.Helper()
 	n := seed(t)
 	c := &campaign{
-		host: newHost(t, m.program, "--flush", m.flush), mode: m,
+		t: t, Host: newHost(t, m.program, "--flush", m.flush), mode: m,
 		rng: rand.New(rand.NewPCG(n, 1)), ledger: newLedger(n, m.queues, m.rules),
 		ends: make([]cursor, m.queues), floor: make([]int64, m.queues), tried: make([]int64, m.queues),
 	}
 	for q := range m.queues {
 		c.floor[q] = -1
 	}
-	p := c.start()
-	p.createTopic(t, mainTopic, m.queues)
-	p.createTopic(t, delayedTopic, 1)
-	a := p.admin(t)
+	p := c.Start()
+	createTopic(t, p, mainTopic, m.queues)
+	createTopic(t, p, delayedTopic, 1)
+	a := adminOf(t, p)
 	defer func() { _ = a.Close() }()
 	if err := a.CreateGroup(t.Context(), group, 0); err != nil {
 		t.Fatal(err)
@@ -103,7 +105,7 @@ func (c *campaign) run(kills int) {
 		c.change()
 		c.interrupt()
 		began := time.Now()
-		p := c.start()
+		p := c.Start()
 		c.restarts.add(time.Since(began))
 		c.sweep(p, c.ends)
 		c.ledger.check(c.checked)
@@ -114,7 +116,7 @@ func (c *campaign) run(kills int) {
 		}
 	}
 	c.awaitDelayed()
-	c.sweep(c.running, make([]cursor, c.mode.queues))
+	c.sweep(c.Running(), make([]cursor, c.mode.queues))
 	c.ledger.check(0)
 	c.report()
 	t := c.ledger.tally()
@@ -145,7 +147,7 @@ func (c *campaign) round(traffic time.Duration) {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(c.t.Context())
 	defer cancel()
-	p := c.running
+	p := c.Running()
 	// Every delayed message is synced, and all that was written before it: in mode async it would hide what mode async does.
 	c.delays = c.mode.flush == "sync" || !c.mode.changes && c.rng.IntN(3) == 0
 	var wg sync.WaitGroup
@@ -153,7 +155,7 @@ func (c *campaign) round(traffic time.Duration) {
 	lost := make(chan int, c.mode.workers)
 	for i := range c.mode.workers {
 		if i%4 == 0 {
-			producer := p.producer(c.t)
+			producer := producerOf(c.t, p)
 			defer func() { _ = producer.Close() }()
 			for range min(4, c.mode.workers-i) {
 				w := &worker{campaign: c, producer: producer, rng: rand.New(rand.NewPCG(c.rng.Uint64(), 2)), last: make([]int64, c.mode.queues)}
@@ -163,7 +165,7 @@ func (c *campaign) round(traffic time.Duration) {
 	}
 	positions := make([]int64, c.mode.queues)
 	var mu sync.Mutex // guards positions
-	reader := p.reader(c.t)
+	reader := readerOf(c.t, p)
 	defer func() { _ = reader.Close() }()
 	for q := range c.mode.queues {
 		at := c.ends[q]
@@ -176,7 +178,7 @@ func (c *campaign) round(traffic time.Duration) {
 			})
 		})
 	}
-	admin := p.admin(c.t)
+	admin := adminOf(c.t, p)
 	defer func() { _ = admin.Close() }()
 	confirmed := make([][]commit, c.mode.queues)
 	wg.Go(func() {
@@ -194,9 +196,9 @@ func (c *campaign) round(traffic time.Duration) {
 	time.Sleep(traffic)
 	killed := time.Now()
 	if c.mode.orderly {
-		c.stop()
+		c.Stop()
 	} else {
-		c.kill()
+		c.Kill()
 	}
 	c.kills++
 	cancel()
@@ -225,22 +227,22 @@ func (c *campaign) change() {
 	if !c.mode.changes {
 		return
 	}
-	if c.mode.flush = "sync"; c.args[1] == "sync" {
+	if c.mode.flush = "sync"; c.Args[1] == "sync" {
 		c.mode.flush = "async"
 	}
-	c.args[1] = c.mode.flush
+	c.Args[1] = c.mode.flush
 }
 
 // interrupt kills the broker now and then while it starts, at any moment up to the one at which it is ready.
 func (c *campaign) interrupt() {
 	c.t.Helper()
 	for !c.mode.orderly && c.rng.IntN(3) == 0 {
-		_, ready := c.launch()
+		_, ready := c.Launch()
 		select {
 		case <-time.After(time.Duration(c.rng.Int64N(int64(400 * time.Millisecond)))):
 		case <-ready:
 		}
-		c.kill()
+		c.Kill()
 		c.starts++
 	}
 }
@@ -360,11 +362,11 @@ func (c *campaign) commit(ctx context.Context, a *client.Admin, confirmed [][]co
 	}
 }
 
-func (c *campaign) checkCommitted(p *process) {
+func (c *campaign) checkCommitted(p *brokertest.Process) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), stepTimeout)
 	defer cancel()
-	a := p.admin(c.t)
+	a := adminOf(c.t, p)
 	defer func() { _ = a.Close() }()
 	for q := range c.mode.queues {
 		got, err := a.CommittedOffset(ctx, group, mainTopic, client.Queue{ID: q})
@@ -384,12 +386,12 @@ func (c *campaign) checkCommitted(p *process) {
 }
 
 // sweep reads all queues from the given offsets to their ends.
-func (c *campaign) sweep(p *process, from []cursor) {
+func (c *campaign) sweep(p *brokertest.Process, from []cursor) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), stepTimeout)
 	defer cancel()
 	c.ledger.beginSweep()
-	a, r := p.admin(c.t), p.reader(c.t)
+	a, r := adminOf(c.t, p), readerOf(c.t, p)
 	defer func() { _, _ = a.Close(), r.Close() }()
 	var wg sync.WaitGroup
 	for q := range c.mode.queues {
@@ -437,7 +439,7 @@ func (c *campaign) awaitDelayed() {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), stepTimeout)
 	defer cancel()
-	r := c.running.reader(c.t)
+	r := readerOf(c.t, c.Running())
 	defer func() { _ = r.Close() }()
 	next := int64(0)
 	read := func() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/varvemq/varve/broker/brokertest"
 	"github.com/varvemq/varve/client"
 )
 
@@ -136,17 +137,17 @@ func TestLinearizable(t *testing.T) {
 	var last []porcupine.Operation
 	for round := range rounds {
 		h := newHost(t, "varve-powercut", "--flush", "sync")
-		p := h.start()
-		p.createTopic(t, linearTopic, linearQueues)
+		p := h.Start()
+		createTopic(t, p, linearTopic, linearQueues)
 		hist := &history{began: time.Now()}
 		for hist.len() < ops*linearQueues && !t.Failed() {
 			life(t, h, hist, rng)
 			kills++
-			h.start()
+			h.Start()
 			hist.settle()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), stepTimeout)
-		r := h.running.reader(t)
+		r := readerOf(t, h.Running())
 		for q := range linearQueues {
 			if !readOnce(ctx, r, hist, 0, q) {
 				t.Errorf("queue %d cannot be read", q)
@@ -154,7 +155,7 @@ func TestLinearizable(t *testing.T) {
 		}
 		cancel()
 		_ = r.Close()
-		h.kill()
+		h.Kill()
 		last = hist.ops
 		total += len(last)
 		for _, op := range last {
@@ -178,22 +179,22 @@ func TestLinearizable(t *testing.T) {
 }
 
 // life lets clients work until the broker is killed.
-func life(t *testing.T, h *host, hist *history, rng *rand.Rand) {
+func life(t *testing.T, h *brokertest.Host, hist *history, rng *rand.Rand) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), stepTimeout)
 	defer cancel()
-	p := h.running
+	p := h.Running()
 	var wg sync.WaitGroup
 	id := 0
 	for q := range linearQueues {
 		for range linearWriters {
-			producer, client := p.producer(t), id
+			producer, client := producerOf(t, p), id
 			id++
 			defer func() { _ = producer.Close() }()
 			wg.Go(func() { appendUntilKilled(ctx, producer, hist, client, q) })
 		}
 		for range linearReaders {
-			r, client, pause := p.reader(t), id, time.Duration(5+rng.IntN(20))*time.Millisecond
+			r, client, pause := readerOf(t, p), id, time.Duration(5+rng.IntN(20))*time.Millisecond
 			id++
 			defer func() { _ = r.Close() }()
 			wg.Go(func() {
@@ -209,7 +210,7 @@ func life(t *testing.T, h *host, hist *history, rng *rand.Rand) {
 	if ctx.Err() != nil {
 		t.Errorf("too few operations within %v", stepTimeout)
 	}
-	h.kill()
+	h.Kill()
 	cancel()
 	wg.Wait()
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvemq/varve/broker/brokertest"
 	"github.com/varvemq/varve/client"
 )
 
@@ -19,15 +20,15 @@ import (
 func TestTailLoss(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "varve")
-	plain := h.args
-	p := h.start()
-	p.createTopic(t, mainTopic, 1)
+	plain := h.Args
+	p := h.Start()
+	createTopic(t, p, mainTopic, 1)
 	for i := range 5 {
 		if sent := sendOne(t, p, fmt.Sprint("first ", i)); sent.Offset != int64(i) {
 			t.Fatalf("message %d has offset %d", i, sent.Offset)
 		}
 	}
-	a := p.admin(t)
+	a := adminOf(t, p)
 	if err := a.CreateGroup(t.Context(), group, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -37,35 +38,33 @@ func TestTailLoss(t *testing.T) {
 	_ = a.Close()
 	time.Sleep(commitLag)
 	for loss := int64(1); loss <= 2; loss++ {
-		h.kill()
-		if err := os.RemoveAll(filepath.Join(h.dir, "data", "wal")); err != nil {
+		h.Kill()
+		if err := os.RemoveAll(filepath.Join(h.Data(), "wal")); err != nil {
 			t.Fatal(err)
 		}
-		h.args = plain
-		p, _ = h.launch()
-		<-p.exited
-		if tail := h.logTail(); !strings.Contains(tail, "--accept-tail-loss") {
-			t.Fatalf("loss %d: the broker ended otherwise: %v\n%s", loss, p.err, tail)
+		h.Args = plain
+		if tail := h.Refuse(); !strings.Contains(tail, "--accept-tail-loss") {
+			t.Fatalf("loss %d: the broker ended otherwise\n%s", loss, tail)
 		}
-		h.args = append(slices.Clip(plain), "--accept-tail-loss", "all")
-		p = h.start()
+		h.Args = append(slices.Clip(plain), "--accept-tail-loss", "all")
+		p = h.Start()
 		body := fmt.Sprint("after loss ", loss)
 		if sent := sendOne(t, p, body); sent.Offset != loss<<30 {
 			t.Errorf("loss %d: the next message has offset %d", loss, sent.Offset)
 		}
-		h.kill()
-		p = h.start() // once more: the log is there, and nothing is lost
+		h.Kill()
+		p = h.Start() // once more: the log is there, and nothing is lost
 		if sent := sendOne(t, p, body+" again"); sent.Offset != loss<<30+1 {
 			t.Errorf("loss %d, restarted: the next message has offset %d", loss, sent.Offset)
 		}
 		receive(t, p, body, body+" again")
-		p.createTopic(t, fmt.Sprint("new-", loss), 1)
+		createTopic(t, p, fmt.Sprint("new-", loss), 1)
 	}
 }
 
-func sendOne(t *testing.T, p *process, body string) client.SendResult {
+func sendOne(t *testing.T, p *brokertest.Process, body string) client.SendResult {
 	t.Helper()
-	c := p.producer(t)
+	c := producerOf(t, p)
 	defer func() { _ = c.Close() }()
 	sent, err := c.Send(t.Context(), &client.Message{Topic: mainTopic, Body: []byte(body)})
 	if err != nil {
@@ -75,7 +74,7 @@ func sendOne(t *testing.T, p *process, body string) client.SendResult {
 }
 
 // receive expects the group's next messages, whose bodies are sorted.
-func receive(t *testing.T, p *process, bodies ...string) {
+func receive(t *testing.T, p *brokertest.Process, bodies ...string) {
 	t.Helper()
 	var mu sync.Mutex
 	var got []string
@@ -87,7 +86,7 @@ func receive(t *testing.T, p *process, bodies ...string) {
 			close(all)
 		}
 		return nil
-	}, p.option(), client.WithConsumeFrom(client.First()))
+	}, optionOf(p), client.WithConsumeFrom(client.First()))
 	if err != nil {
 		t.Fatal(err)
 	}

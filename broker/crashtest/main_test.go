@@ -1,10 +1,7 @@
 package crashtest
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -12,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/varvemq/varve/broker/brokertest"
 )
 
 // Settings of these tests, by the environment.
@@ -21,7 +20,7 @@ const (
 	envSeed  = "VARVE_CRASH_SEED"  // of the random generator; the time by default
 )
 
-// programs holds the two builds of the broker, and the children's temporary files.
+// programs holds the two builds of the broker.
 var programs struct {
 	once sync.Once
 	dir  string
@@ -55,16 +54,11 @@ func build() error {
 	var g errgroup.Group
 	for name, tags := range map[string]string{"varve": "", "varve-powercut": "powercut"} {
 		g.Go(func() error {
-			cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-o", filepath.Join(dir, name), "./cmd/varve")
-			cmd.Dir = filepath.Join("..", "..")
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
-			}
-			return nil
+			_, err := brokertest.Build(dir, name, tags)
+			return err
 		})
 	}
-	return errors.Join(g.Wait(), os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
+	return g.Wait()
 }
 
 // number returns the environment's setting, or fallback.

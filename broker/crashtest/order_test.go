@@ -22,14 +22,14 @@ func TestOrder(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(total)*time.Millisecond)
 	defer cancel()
 	h := newHost(t, "varve", "--flush", "sync")
-	p := h.start()
-	p.createTopic(t, "order", 1)
+	p := h.Start()
+	createTopic(t, p, "order", 1)
 
 	acked := make([]atomic.Int64, total) // message → offset + 1
 	began := time.Now()
 	var wg sync.WaitGroup
 	for i := range producers {
-		producer := p.producer(t)
+		producer := producerOf(t, p)
 		t.Cleanup(func() { _ = producer.Close() })
 		wg.Go(func() {
 			for n := i * each; n < (i+1)*each; n++ {
@@ -43,7 +43,7 @@ func TestOrder(t *testing.T) {
 			}
 		})
 	}
-	reader := p.reader(t)
+	reader := readerOf(t, p)
 	defer func() { _ = reader.Close() }()
 	s, err := reader.Open(ctx, "order", client.First(), client.OnQueue(client.Queue{}))
 	if err != nil {
@@ -83,7 +83,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	t.Logf("%d messages of %d producers, each synced and read in order, in %v: %.0f/s", total, producers, took.Round(time.Millisecond), float64(total)/took.Seconds())
-	h.kill()
+	h.Kill()
 }
 
 func orderBody(n int) []byte {

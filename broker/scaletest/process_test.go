@@ -1,21 +1,16 @@
 package scaletest
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/varvemq/varve/broker/brokertest"
 )
 
 // full says that the numbers of `make scale` are wanted.
@@ -30,9 +25,9 @@ func size(large, small int) int {
 }
 
 var program struct {
-	once sync.Once
-	dir  string
-	err  error
+	once      sync.Once
+	dir, path string
+	err       error
 }
 
 func TestMain(m *testing.M) {
@@ -43,147 +38,49 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the broker, once.
+// build builds the broker, once, in a directory that outlives the first test.
 func build(t *testing.T) string {
 	t.Helper()
-	program.once.Do(func() { program.dir, program.err = compile() })
+	program.once.Do(func() {
+		if program.dir, program.err = os.MkdirTemp("", "varve-scale-"); program.err == nil { //nolint:usetesting // for all tests
+			program.path, program.err = brokertest.Build(program.dir, "varve", "")
+		}
+	})
 	if program.err != nil {
 		t.Fatalf("build the broker: %v", program.err)
 	}
-	return filepath.Join(program.dir, "varve")
+	return program.path
 }
 
-// compile builds the broker in a directory that outlives the first test.
-func compile() (string, error) {
-	dir, err := os.MkdirTemp("", "varve-scale-")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "varve"), "./cmd/varve")
-	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
-	}
-	return dir, nil
-}
-
-// process is a broker in a process of its own.
-type process struct {
-	t                     *testing.T
-	cmd                   *exec.Cmd
-	log                   string
-	namesrv, broker, http string
-	ready                 time.Duration // from the start of the process on
-	exited                chan struct{}
-	once                  sync.Once
-}
-
-// start starts a broker on a data directory and waits until it is ready; it is killed when the test ends.
-func start(t *testing.T, dir string, args ...string) *process {
+// newHost makes a host for a broker whose memory can be measured.
+func newHost(t *testing.T, args ...string) *brokertest.Host {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
 	}
-	p := &process{t: t, log: filepath.Join(t.TempDir(), "log"), exited: make(chan struct{})}
-	args = append([]string{
-		"server", "--data-dir", dir, "--namesrv-listen", "127.0.0.1:0", "--broker-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--pprof", "--log-level", "warn",
-	}, args...)
-	p.cmd = exec.Command(build(t), args...)
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "VARVE_") }) // settings of these tests are not the broker's
-	log, err := os.Create(p.log)
-	must(t, err)
-	defer log.Close()
-	p.cmd.Stderr = log
-	out, err := p.cmd.StdoutPipe()
-	must(t, err)
-	began := time.Now()
-	must(t, p.cmd.Start())
-	ready := make(chan struct{})
-	go func() {
-		defer close(p.exited)
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			f := strings.Fields(lines.Text())
-			switch {
-			case len(f) == 2 && f[0] == "namesrv":
-				p.namesrv = f[1]
-			case len(f) == 2 && f[0] == "broker":
-				p.broker = f[1]
-			case len(f) == 2 && f[0] == "http":
-				p.http = f[1]
-				p.ready = time.Since(began)
-				close(ready)
-			}
-		}
-		_ = p.cmd.Wait()
-	}()
-	t.Cleanup(p.kill)
-	select {
-	case <-ready:
-	case <-p.exited:
-		t.Fatalf("the broker did not start\n%s", p.logTail())
-	case <-time.After(time.Minute):
-		t.Fatalf("the broker is not ready\n%s", p.logTail())
-	}
-	return p
-}
-
-func (p *process) kill() {
-	p.once.Do(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-		if p.t.Failed() {
-			p.t.Log(p.logTail())
-		}
-	})
-}
-
-func (p *process) logTail() string {
-	b, _ := os.ReadFile(p.log)
-	return string(b[max(0, len(b)-4096):])
-}
-
-func (p *process) get(path string) string {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.http+path, nil)
-	must(p.t, err)
-	resp, err := http.DefaultClient.Do(req)
-	must(p.t, err)
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	must(p.t, err)
-	return string(b)
+	return brokertest.NewHost(t, build(t), append(args, "--pprof", "--log-level", "warn")...)
 }
 
 // metric returns the value of a metric without labels.
-func (p *process) metric(name string) int {
-	p.t.Helper()
-	for line := range strings.Lines(p.get("/metrics")) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			must(p.t, err)
-			return int(f)
-		}
-	}
-	p.t.Fatalf("no metric %s", name)
-	return 0
+func metric(t *testing.T, p *brokertest.Process, name string) int {
+	t.Helper()
+	return int(p.Metric(t, name, ""))
 }
 
 // rss collects the broker's garbage and returns its resident memory once that has come to rest, in bytes.
-func (p *process) rss() int {
-	p.t.Helper()
+func rss(t *testing.T, p *brokertest.Process) int {
+	t.Helper()
 	last := 0
 	for range 10 {
-		p.get("/debug/pprof/heap?gc=1")
+		p.Get(t, "/debug/pprof/heap?gc=1")
 		time.Sleep(300 * time.Millisecond)
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-		must(p.t, err)
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+		must(t, err)
 		now := 0
 		for line := range strings.Lines(string(b)) {
 			if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
 				kib, err := strconv.Atoi(f[1])
-				must(p.t, err)
+				must(t, err)
 				now = kib << 10
 			}
 		}

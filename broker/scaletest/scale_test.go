@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/varvemq/varve/broker/brokertest"
 	"github.com/varvemq/varve/client"
 	wire "github.com/varvemq/varve/internal/remoting"
 )
@@ -26,8 +27,8 @@ const (
 func TestQueues(t *testing.T) {
 	topics := size(100, 10)
 	n := topics * queuesPerTopic
-	p := start(t, t.TempDir(), "--tail-cache", "8MiB", "--flush", "async")
-	opt := client.WithNameServers(p.namesrv)
+	p := newHost(t, "--tail-cache", "8MiB", "--flush", "async").Start()
+	opt := client.WithNameServers(p.Namesrv)
 	admin, err := client.NewAdmin(opt)
 	must(t, err)
 	defer admin.Close()
@@ -37,11 +38,11 @@ func TestQueues(t *testing.T) {
 	must(t, admin.CreateTopic(t.Context(), client.TopicConfig{Name: "warm", ReadQueues: 1, WriteQueues: 1}))
 	_, err = producer.Send(t.Context(), &client.Message{Topic: "warm", Body: []byte("x")})
 	must(t, err)
-	before := p.rss()
+	before := rss(t, p)
 	for i := range topics {
 		must(t, admin.CreateTopic(t.Context(), client.TopicConfig{Name: fmt.Sprintf("topic-%d", i), ReadQueues: queuesPerTopic, WriteQueues: queuesPerTopic}))
 	}
-	created := p.rss()
+	created := rss(t, p)
 	began := time.Now()
 	var failed atomic.Pointer[error]
 	for i := range topics {
@@ -58,11 +59,11 @@ func TestQueues(t *testing.T) {
 	if err := failed.Load(); err != nil {
 		t.Fatalf("send: %v", *err)
 	}
-	if got := p.metric("varve_queue_appended_messages_total"); got < n {
+	if got := metric(t, p, "varve_queue_appended_messages_total"); got < n {
 		t.Errorf("%d messages, want %d", got, n)
 	}
 	t.Logf("%d messages, one a queue, took %v", n, time.Since(began).Round(time.Millisecond))
-	used := p.rss()
+	used := rss(t, p)
 	t.Logf("%d queues: %d MiB before, %d MiB created (%d bytes a queue), %d MiB with a message each (%d bytes a queue)",
 		n, before>>20, created>>20, (created-before)/n, used>>20, (used-before)/n)
 	limit := n * bytesPerQueue
@@ -132,27 +133,27 @@ func (p *puller) wait(t *testing.T, topic string, queues int) {
 func TestPulls(t *testing.T) {
 	conns, each := size(100, 20), 100
 	n := conns * each
-	p := start(t, t.TempDir(), "--tail-cache", "8MiB")
-	opt := client.WithNameServers(p.namesrv)
+	p := newHost(t, "--tail-cache", "8MiB").Start()
+	opt := client.WithNameServers(p.Namesrv)
 	admin, err := client.NewAdmin(opt)
 	must(t, err)
 	defer admin.Close()
 	must(t, admin.CreateTopic(t.Context(), client.TopicConfig{Name: "events", ReadQueues: each, WriteQueues: each}))
 	must(t, admin.CreateGroup(t.Context(), "group", 16))
-	own := p.metric("varve_queue_waiters") // those of the delay levels
-	waiting := func(n int) func() bool { return func() bool { return p.metric("varve_queue_waiters") == own+n } }
+	own := metric(t, p, "varve_queue_waiters") // those of the delay levels
+	waiting := func(n int) func() bool { return func() bool { return metric(t, p, "varve_queue_waiters") == own+n } }
 	pullers := make([]*puller, conns)
 	for i := range pullers {
-		pullers[i] = dial(t, p.broker)
+		pullers[i] = dial(t, p.Broker)
 		pullers[i].wait(t, "events", 1)
 	}
 	await(t, "one pull of each connection waits", waiting(conns))
-	before, goroutines := p.rss(), p.metric("go_goroutines")
+	before, goroutines := rss(t, p), metric(t, p, "go_goroutines")
 	for _, c := range pullers {
 		c.wait(t, "events", each)
 	}
 	await(t, "all pulls wait", waiting(n+conns))
-	after, goroutinesNow := p.rss(), p.metric("go_goroutines")
+	after, goroutinesNow := rss(t, p), metric(t, p, "go_goroutines")
 	t.Logf("%d waiting pulls on %d connections: %d MiB more (%d bytes a pull), %d goroutines, %d before", n, conns, (after-before)>>20, (after-before)/n, goroutinesNow, goroutines)
 	if goroutinesNow > goroutines+conns/2 {
 		t.Errorf("%d goroutines for %d waiting pulls", goroutinesNow-goroutines, n)
@@ -183,10 +184,10 @@ func TestStart(t *testing.T) {
 	if full() {
 		total = int64(number(t, "VARVE_SCALE_WAL_MIB", 2<<10)) << 20
 	}
-	dir := t.TempDir()
 	limit := fmt.Sprintf("%dMiB", 3*total>>20)
-	p := start(t, dir, "--wal-limit", limit, "--flush", "async")
-	opt := client.WithNameServers(p.namesrv)
+	h := newHost(t, "--wal-limit", limit, "--flush", "async")
+	p := h.Start()
+	opt := client.WithNameServers(p.Namesrv)
 	admin, err := client.NewAdmin(opt)
 	must(t, err)
 	defer admin.Close()
@@ -196,27 +197,27 @@ func TestStart(t *testing.T) {
 	defer producer.Close()
 	body := make([]byte, 1000)
 	sent := 0
-	for p.metric("varve_wal_used_bytes") < int(total) {
+	for metric(t, p, "varve_wal_used_bytes") < int(total) {
 		for range 10_000 {
 			sent++
 			must(t, producer.SendAsync(context.WithoutCancel(t.Context()), &client.Message{Topic: "logs", Body: body}, nil))
 		}
 	}
 	must(t, producer.Flush(t.Context()))
-	p.kill()
-	again := start(t, dir, "--wal-limit", limit, "--flush", "async")
+	h.Kill()
+	again := h.Start()
 	if got := count(t, again); got != int64(sent) {
 		t.Errorf("%d messages after the start, want %d", got, sent)
 	}
-	t.Logf("ready %v after kill -9, with %d messages in %d MiB", again.ready.Round(time.Millisecond), sent, again.metric("varve_wal_used_bytes")>>20)
-	if again.ready > 2*time.Second {
-		t.Errorf("the start took %v", again.ready)
+	t.Logf("ready %v after kill -9, with %d messages in %d MiB", again.Ready.Round(time.Millisecond), sent, metric(t, again, "varve_wal_used_bytes")>>20)
+	if again.Ready > 2*time.Second {
+		t.Errorf("the start took %v", again.Ready)
 	}
 }
 
-func count(t *testing.T, p *process) int64 {
+func count(t *testing.T, p *brokertest.Process) int64 {
 	t.Helper()
-	admin, err := client.NewAdmin(client.WithNameServers(p.namesrv))
+	admin, err := client.NewAdmin(client.WithNameServers(p.Namesrv))
 	must(t, err)
 	defer admin.Close()
 	info, err := admin.DescribeTopic(t.Context(), "logs")

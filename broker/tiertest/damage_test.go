@@ -43,7 +43,7 @@ func TestBitFlips(t *testing.T) {
 	n := seed(t)
 	rng := rand.New(rand.NewPCG(n, 1))
 	etcd, s := startEtcd(t), newDirStore(t)
-	cfg := broker.Config{Etcd: []string{etcd.url}, ObjectStore: s.dir, SealBytes: 16 << 20, WALLimit: 64 << 20, ColdCache: 1 << 20}
+	cfg := broker.Config{Etcd: []string{etcd.URL}, ObjectStore: s.dir, SealBytes: 16 << 20, WALLimit: 64 << 20, ColdCache: 1 << 20}
 	c := newCorpus(n, 300, 3, "orders", "audit")
 	b := brokertest.Start(t, cfg)
 	at := place(b.Addrs.Namesrv)

@@ -37,7 +37,7 @@ func TestKill(t *testing.T) {
 				return faulty.None
 			}
 		})
-		newCampaign(t, s, "--etcd", startEtcd(t).url, "--lease-ttl", "3s").run(number(t, envKills, shortKills))
+		newCampaign(t, s, "--etcd", startEtcd(t).URL, "--lease-ttl", "3s").run(number(t, envKills, shortKills))
 	})
 	t.Run("embedded etcd", func(t *testing.T) {
 		t.Parallel()
@@ -49,7 +49,7 @@ func TestKill(t *testing.T) {
 // word, even if its start was killed a few times.
 func TestMovedUnderLoad(t *testing.T) {
 	t.Parallel()
-	for name, args := range map[string][]string{"external etcd": {"--etcd", startEtcd(t).url, "--lease-ttl", "3s"}, "embedded etcd": nil} {
+	for name, args := range map[string][]string{"external etcd": {"--etcd", startEtcd(t).URL, "--lease-ttl", "3s"}, "embedded etcd": nil} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCampaign(t, newStore(t), args...)
@@ -82,7 +82,6 @@ type campaign struct {
 	store   *store
 	rng     *rand.Rand
 	ledger  *ledger
-	process *brokertest.Process
 	ends    [queuesAll]int64
 	checked int
 	kills   int
@@ -96,7 +95,7 @@ func newCampaign(t *testing.T, s *store, args ...string) *campaign {
 	c := &campaign{t: t, store: s, rng: rand.New(rand.NewPCG(n, 1)), ledger: newLedger(n)}
 	args = append(args, "--object-store", s.url, "--seal-bytes", "32KiB", "--seal-age", "100ms", "--delete-grace", "1s", "--wal-limit", "64MiB", "--wal-hot", "256KiB", "--cold-cache", "1MiB")
 	c.Host = brokertest.NewHost(t, varve(t), args...)
-	c.process = c.Start()
+	c.Start()
 	at := c.at()
 	at.createTopic(t, "crash", queuesKept, nil)
 	at.createTopic(t, "object", 1, map[string]string{"durability": "object"})
@@ -111,7 +110,7 @@ func newCampaign(t *testing.T, s *store, args ...string) *campaign {
 	return c
 }
 
-func (c *campaign) at() place { return place(c.process.Namesrv) }
+func (c *campaign) at() place { return place(c.Running().Namesrv) }
 
 // run kills the broker so many times, and checks everything at the end.
 func (c *campaign) run(kills int) {
@@ -124,8 +123,7 @@ func (c *campaign) run(kills int) {
 	for range kills {
 		c.round(50*time.Millisecond + time.Duration(c.rng.Int64N(int64(most))))
 		c.interrupt()
-		c.process = c.Start()
-		slowest = max(slowest, c.process.Ready)
+		slowest = max(slowest, c.Start().Ready)
 		c.sweep(c.kills%10 == 0)
 		c.ledger.report(c.t, fmt.Sprint("kill ", c.kills))
 		if c.t.Failed() {
@@ -316,7 +314,7 @@ func (c *campaign) clean() {
 	external := slices.Contains(c.Args, "--etcd")
 	if external { // the embedded etcd's garbage is kept until the next backup
 		eventually(c.t, stepTimeout, "garbage is deleted", func() bool {
-			return c.process.Metric(c.t, "varve_maintain_garbage_objects", "") == 0 && slices.Equal(listed(c.t, c.at()), inBucket(c.t, c.store))
+			return c.Running().Metric(c.t, "varve_maintain_garbage_objects", "") == 0 && slices.Equal(listed(c.t, c.at()), inBucket(c.t, c.store))
 		})
 	}
 	out, err := c.at().tryCLI(c.t, "fsck", "--deep")

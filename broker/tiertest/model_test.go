@@ -38,7 +38,7 @@ func TestModel(t *testing.T) {
 			m.cfg.DataDir = t.TempDir()
 			m.cfg.WALLimit, m.cfg.MaxMessageSize = 16<<20, 1<<20
 			if tt.external {
-				m.cfg.Etcd, m.cfg.LeaseTTL = []string{startEtcd(t).url}, 2*time.Second
+				m.cfg.Etcd, m.cfg.LeaseTTL = []string{startEtcd(t).URL}, 2*time.Second
 			}
 			m.run(number(t, envSteps, shortSteps))
 		})

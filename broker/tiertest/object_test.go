@@ -18,7 +18,7 @@ import (
 func TestObjectClass(t *testing.T) {
 	t.Parallel()
 	etcd, bucket := startEtcd(t), newStore(t)
-	args := []string{"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-age", "1h", "--accept-tail-loss", "all"}
+	args := []string{"--etcd", etcd.URL, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-age", "1h", "--accept-tail-loss", "all"}
 	l := newLedger(seed(t))
 	h := brokertest.NewHost(t, varve(t), args...)
 	at := place(h.Start().Namesrv)
@@ -109,7 +109,7 @@ func TestObjectDelayed(t *testing.T) {
 	etcd, bucket := startEtcd(t), newStore(t)
 	l := newLedger(seed(t))
 	rng := rand.New(rand.NewPCG(l.seed, 2))
-	h := brokertest.NewHost(t, varve(t), "--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "2s", "--seal-age", "1h", "--accept-tail-loss", "all")
+	h := brokertest.NewHost(t, varve(t), "--etcd", etcd.URL, "--object-store", bucket.url, "--lease-ttl", "2s", "--seal-age", "1h", "--accept-tail-loss", "all")
 	at := place(h.Start().Namesrv)
 	at.createTopic(t, "safe", 1, map[string]string{"durability": "object"})
 	l.queue("safe", 0, time.Hour) // there are holes

@@ -110,7 +110,7 @@ func TestStoreOutage(t *testing.T) {
 func TestStopWithoutStore(t *testing.T) {
 	t.Parallel()
 	etcd, s := startEtcd(t), newProxied(t, 0, nil)
-	args := []string{"--etcd", etcd.url, "--object-store", s.url, "--lease-ttl", "2s", "--seal-age", "1h"}
+	args := []string{"--etcd", etcd.URL, "--object-store", s.url, "--lease-ttl", "2s", "--seal-age", "1h"}
 	c := newCorpus(seed(t), 300, 2, "orders")
 	h := brokertest.NewHost(t, varve(t), args...)
 	at := place(h.Start().Namesrv)

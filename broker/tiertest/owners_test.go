@@ -22,7 +22,7 @@ import (
 func TestPausedOwner(t *testing.T) {
 	t.Parallel()
 	etcd, bucket := startEtcd(t), newStore(t)
-	args := []string{"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-bytes", "64KiB", "--seal-age", "100ms"}
+	args := []string{"--etcd", etcd.URL, "--object-store", bucket.url, "--lease-ttl", "3s", "--seal-bytes", "64KiB", "--seal-age", "100ms"}
 	l := newLedger(seed(t))
 	a := brokertest.NewHost(t, varve(t), args...)
 	pa := a.Start()
@@ -115,7 +115,7 @@ func TestPausedOwner(t *testing.T) {
 func TestRivals(t *testing.T) {
 	t.Parallel()
 	etcd, bucket := startEtcd(t), newStore(t)
-	args := []string{"--etcd", etcd.url, "--object-store", bucket.url, "--lease-ttl", "2s"}
+	args := []string{"--etcd", etcd.URL, "--object-store", bucket.url, "--lease-ttl", "2s"}
 	c := newCorpus(seed(t), 300, 2, "orders")
 	h := brokertest.NewHost(t, varve(t), args...)
 	at := place(h.Start().Namesrv)
