@@ -2,9 +2,7 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/manifest"
@@ -12,35 +10,9 @@ import (
 	"github.com/varvemq/varve/tiering/segment"
 )
 
-// source is an object of the bucket, read by ranged GETs.
-type source struct {
-	bucket objstore.Store
-	key    string
-}
-
-// Get implements segment.Source. Its errors name the key.
-func (s *source) Get(ctx context.Context, off int64, n int) ([]byte, error) {
-	r, err := s.bucket.Get(ctx, s.key, off, int64(n))
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, n)
-	got, err := io.ReadFull(r, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		// That the body ended early is another error, of the class transient: this is the end of the object.
-		if !errors.Is(err, objstore.ErrTransient) {
-			err = nil
-		}
-	}
-	if err = errors.Join(err, r.Close()); err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.key, err)
-	}
-	return b[:got], nil
-}
-
 // SegmentSource returns a listed segment's bytes, by ranged GETs. If the segment is gone, Get's error wraps objstore.ErrNotFound.
 func (c *Catalog) SegmentSource(e manifest.Entry) segment.Source {
-	return &source{bucket: c.cfg.Bucket, key: ObjectKey(c.cfg.Shard, e.Epoch, e.Object, metadata.KindSegment)}
+	return &objstore.Object{Store: c.cfg.Bucket, Key: ObjectKey(c.cfg.Shard, e.Epoch, e.Object, metadata.KindSegment)}
 }
 
 // OpenSegment returns a reader of a listed segment. It is shared with others who read the segment. Errors name the key.
@@ -63,7 +35,7 @@ func (c *Catalog) OpenSegment(ctx context.Context, e manifest.Entry) (*segment.R
 // Page opens a page of the manifest. Its parts are kept in the catalog's cache. Errors name the key.
 func (c *Catalog) Page(ctx context.Context, ref manifest.PageRef) (*manifest.Page, error) {
 	key := ObjectKey(c.cfg.Shard, ref.Epoch, ref.Object, metadata.KindPage)
-	p, err := c.pages.OpenPage(ctx, &source{bucket: c.cfg.Bucket, key: key}, ref)
+	p, err := c.pages.OpenPage(ctx, &objstore.Object{Store: c.cfg.Bucket, Key: key}, ref)
 	if err != nil {
 		return nil, fmt.Errorf("page %s: %w", key, err)
 	}

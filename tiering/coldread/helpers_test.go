@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"math/rand/v2"
 	"net/netip"
@@ -317,7 +315,7 @@ func (w *world) OpenSegment(ctx context.Context, e manifest.Entry) (*segment.Rea
 		return r, nil
 	}
 	id := segment.Identity{Cluster: cluster, Shard: shard, Epoch: e.Epoch, Sequence: e.Object}
-	r, err := segment.Open(ctx, source{w.store, catalog.ObjectKey(shard, e.Epoch, e.Object, "seg")}, e.Size, segment.Expect{Identity: &id, FooterCRC: e.FooterCRC})
+	r, err := segment.Open(ctx, &objstore.Object{Store: w.store, Key: catalog.ObjectKey(shard, e.Epoch, e.Object, "seg")}, e.Size, segment.Expect{Identity: &id, FooterCRC: e.FooterCRC})
 	if err != nil {
 		return nil, err
 	}
@@ -329,37 +327,11 @@ func (w *world) OpenSegment(ctx context.Context, e manifest.Entry) (*segment.Rea
 
 // SegmentSource implements Catalog.
 func (w *world) SegmentSource(e manifest.Entry) segment.Source {
-	c := counted{w, e.Object, source{w.store, catalog.ObjectKey(shard, e.Epoch, e.Object, "seg")}}
+	c := counted{w, e.Object, &objstore.Object{Store: w.store, Key: catalog.ObjectKey(shard, e.Epoch, e.Object, "seg")}}
 	if w.onlyGet {
 		return struct{ segment.Source }{c}
 	}
 	return c
-}
-
-// source reads an object of a store.
-type source struct {
-	store objstore.Store
-	key   string
-}
-
-// Get implements segment.Source.
-func (s source) Get(ctx context.Context, off int64, n int) ([]byte, error) {
-	b := make([]byte, n)
-	n, err := s.GetInto(ctx, off, b)
-	return b[:n], err
-}
-
-// GetInto implements intoSource.
-func (s source) GetInto(ctx context.Context, off int64, b []byte) (int, error) {
-	rc, err := s.store.Get(ctx, s.key, off, int64(len(b)))
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.ReadFull(rc, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	return n, errors.Join(err, rc.Close())
 }
 
 // wholeSource is a source that can all.

@@ -20,7 +20,7 @@ type realCatalog struct {
 	w *world
 }
 
-var _ intoSource = source{}
+var _ intoSource = (*objstore.Object)(nil)
 
 // SegmentSource implements Catalog.
 func (c realCatalog) SegmentSource(e manifest.Entry) segment.Source {

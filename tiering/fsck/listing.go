@@ -160,7 +160,7 @@ func readRoot(ctx context.Context, bucket objstore.Store, cluster uuid.UUID, sha
 }
 
 func readPage(ctx context.Context, bucket objstore.Store, cluster uuid.UUID, shard string, ref *manifest.PageRef) (*manifest.Page, []manifest.Entry, error) {
-	src := &guard.Object{Bucket: bucket, Key: catalog.ObjectKey(shard, ref.Epoch, ref.Object, metadata.KindPage)}
+	src := &objstore.Object{Store: bucket, Key: catalog.ObjectKey(shard, ref.Epoch, ref.Object, metadata.KindPage)}
 	p, err := manifest.OpenPage(ctx, src, *ref)
 	if err != nil {
 		return nil, nil, err

@@ -10,8 +10,8 @@ import (
 
 	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/catalog"
-	"github.com/varvemq/varve/tiering/guard"
 	"github.com/varvemq/varve/tiering/manifest"
+	"github.com/varvemq/varve/tiering/objstore"
 	"github.com/varvemq/varve/tiering/segment"
 )
 
@@ -110,7 +110,7 @@ func (c *checker) checkSegment(ctx context.Context, e *manifest.Entry) (segmentC
 	}
 	key := o.key(c.in.Shard)
 	id := segment.Identity{Cluster: c.in.Cluster, Shard: c.in.Shard, Epoch: e.Epoch, Sequence: e.Object}
-	r, err := segment.Open(ctx, &guard.Object{Bucket: c.in.Bucket, Key: key}, e.Size, segment.Expect{Identity: &id, FooterCRC: e.FooterCRC})
+	r, err := segment.Open(ctx, &objstore.Object{Store: c.in.Bucket, Key: key}, e.Size, segment.Expect{Identity: &id, FooterCRC: e.FooterCRC})
 	if err == nil {
 		out.runs, err = runsOf(ctx, r)
 	}

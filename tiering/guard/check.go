@@ -173,7 +173,7 @@ func (in *Input) newestSegment(ctx context.Context) error {
 		err = fmt.Errorf("%w: it has %d bytes, not %d", segment.ErrIdentity, info.Size, newest.Size)
 	}
 	if err == nil {
-		_, err = segment.Open(ctx, &Object{Bucket: in.Bucket, Key: key}, newest.Size, expect)
+		_, err = segment.Open(ctx, &objstore.Object{Store: in.Bucket, Key: key}, newest.Size, expect)
 	}
 	return in.missing(metadata.KindSegment, key, err)
 }

@@ -3,9 +3,7 @@ package maintain
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/varvemq/varve/tiering/objstore"
 )
@@ -40,7 +38,7 @@ func (o *object) Get(ctx context.Context, off int64, n int) ([]byte, error) {
 	if o.size <= wholeBytes {
 		from, want = 0, o.size
 	}
-	b, err := o.fetch(ctx, from, int(want))
+	b, err := (&objstore.Object{Store: o.bucket, Key: o.key}).Get(ctx, from, int(want))
 	if err != nil {
 		return nil, err
 	}
@@ -55,21 +53,4 @@ func (o *object) cached(off int64, n int) []byte {
 		return nil
 	}
 	return o.window[off-o.at:][:n]
-}
-
-func (o *object) fetch(ctx context.Context, off int64, n int) (_ []byte, err error) {
-	r, err := o.bucket.Get(ctx, o.key, off, int64(n))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	b := make([]byte, n)
-	got, err := io.ReadFull(r, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", o.key, err)
-	}
-	return b[:got], nil
 }

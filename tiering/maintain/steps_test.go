@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"log/slog"
 	"math"
@@ -472,49 +471,6 @@ func TestDamagedInput(t *testing.T) {
 		put(whole)
 		w.check()
 	})
-}
-
-// intruder writes something else under each number just before its owner does.
-type intruder struct {
-	objstore.Store
-	same bool
-}
-
-func (i intruder) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, opts objstore.PutOptions) error {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	if !i.same {
-		b[len(b)-20] ^= 1
-	}
-	if err := objstore.PutBytes(ctx, i.Store, key, b, objstore.PutOptions{}); err != nil {
-		return err
-	}
-	return i.Store.Put(ctx, key, r, size, opts)
-}
-
-// TestForeign: an object that is there already is ours if it has our bytes; anything else ends maintenance.
-func TestForeign(t *testing.T) {
-	t.Parallel()
-	for _, same := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, 9)
-			w.edit = func(c *Config) { c.Bucket = intruder{c.Bucket, same} }
-			w.reopen()
-			for range 8 {
-				w.seal(1, 4, 5)
-			}
-			err := w.m.Pass(t.Context())
-			if same && err != nil || !same && (!errors.Is(err, ErrForeign) || !final(err)) {
-				t.Errorf("same bytes %v: %v", same, err)
-			}
-			if d := w.did(); (d.merges > 0) != same {
-				t.Errorf("same bytes %v: %+v", same, d)
-			}
-			w.check()
-		})
-	}
 }
 
 // unlistable is a store that must not be listed.

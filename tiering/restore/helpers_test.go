@@ -292,7 +292,7 @@ func (w *world) listed(t *testing.T) map[string]bool {
 	got := map[string]bool{}
 	for _, s := range w.state(t).Segments {
 		id := segment.Identity{Cluster: w.cluster, Shard: testShard, Epoch: s.Epoch, Sequence: s.Object}
-		src := &guard.Object{Bucket: w.bucket, Key: catalog.ObjectKey(testShard, s.Epoch, s.Object, metadata.KindSegment)}
+		src := &objstore.Object{Store: w.bucket, Key: catalog.ObjectKey(testShard, s.Epoch, s.Object, metadata.KindSegment)}
 		r, err := segment.Open(t.Context(), src, s.Size, segment.Expect{Identity: &id, FooterCRC: s.FooterCRC})
 		if err != nil {
 			t.Fatal(err)

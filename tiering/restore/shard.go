@@ -255,7 +255,7 @@ func (r *restorer) open(ctx context.Context, shard string, found []object, out *
 		}
 		id := segment.Identity{Cluster: r.cluster, Shard: shard, Epoch: o.epoch, Sequence: o.number}
 		var err error
-		o.reader, err = segment.Open(ctx, &guard.Object{Bucket: r.cfg.Bucket, Key: o.key(shard)}, o.size, segment.Expect{Identity: &id})
+		o.reader, err = segment.Open(ctx, &objstore.Object{Store: r.cfg.Bucket, Key: o.key(shard)}, o.size, segment.Expect{Identity: &id})
 		if err != nil && objstore.Class(err) != nil {
 			return err
 		}

@@ -254,6 +254,12 @@ func TestThereAlready(t *testing.T) {
 		{"ours, and damaged on the way", func(b []byte) []byte { return b }, func(get int) faulty.Fault {
 			return []faulty.Fault{faulty.TruncateBody, faulty.FlipBit, faulty.ResetBody, faulty.None}[min(get-1, 3)]
 		}, true},
+		{"ours, and cut off on the way more often than damage is believed", func(b []byte) []byte { return b }, func(get int) faulty.Fault {
+			if get <= 2*maxLooks {
+				return faulty.ResetBody
+			}
+			return faulty.None
+		}, true},
 		{"longer", func(b []byte) []byte { return append(bytes.Clone(b), 0) }, nil, false},
 		{"shorter", func(b []byte) []byte { return b[:len(b)-1] }, nil, false},
 		{"nothing", func([]byte) []byte { return nil }, nil, false},

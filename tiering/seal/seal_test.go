@@ -20,6 +20,7 @@ import (
 	"github.com/varvemq/varve/internal/vfs"
 	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/catalog"
+	"github.com/varvemq/varve/tiering/objstore"
 	"github.com/varvemq/varve/tiering/segment"
 )
 
@@ -165,7 +166,7 @@ func TestUnknownQueues(t *testing.T) {
 	b := w.start(t, w.kv, nil)
 	w.sealAll(t, b)
 	seg := w.check(t).Segments[0]
-	r, err := segment.Open(t.Context(), object{w.mem, b.keyOf(&seg)}, seg.Size, segment.Expect{})
+	r, err := segment.Open(t.Context(), &objstore.Object{Store: w.mem, Key: b.keyOf(&seg)}, seg.Size, segment.Expect{})
 	if err != nil {
 		t.Fatal(err)
 	}

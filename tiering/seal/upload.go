@@ -58,7 +58,7 @@ func (s *Sealer) isOurs(ctx context.Context, key string, w *work) error {
 	if info.Size != w.seg.Size {
 		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrForeign, key, info.Size, w.seg.Size)
 	}
-	r, err := segment.Open(ctx, object{s.cfg.Bucket, key}, info.Size, segment.Expect{Identity: &w.identity, FooterCRC: w.seg.FooterCRC})
+	r, err := segment.Open(ctx, &objstore.Object{Store: s.cfg.Bucket, Key: key}, info.Size, segment.Expect{Identity: &w.identity, FooterCRC: w.seg.FooterCRC})
 	switch {
 	case err == nil && r.Footer().EndLSN == w.seg.EndLSN:
 		return nil
@@ -71,24 +71,4 @@ func (s *Sealer) isOurs(ctx context.Context, key string, w *work) error {
 		return fmt.Errorf("%w: %w", objstore.ErrTransient, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrForeign, key, err)
-}
-
-// object is a segment.Source.
-type object struct {
-	store objstore.Store
-	key   string
-}
-
-// Get implements segment.Source.
-func (o object) Get(ctx context.Context, off int64, n int) ([]byte, error) {
-	r, err := o.store.Get(ctx, o.key, off, int64(n))
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, n)
-	k, err := io.ReadFull(r, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil // the reader of the segment notices
-	}
-	return b[:k], errors.Join(err, r.Close())
 }

@@ -144,7 +144,7 @@ func (w *world) check(tb testing.TB) *metadata.SealedState {
 		next = seg.EndLSN
 		key := catalog.ObjectKey(testShard, seg.Epoch, seg.Object, metadata.KindSegment)
 		listed[key] = true
-		r, err := segment.Open(ctx, object{w.mem, key}, seg.Size, segment.Expect{
+		r, err := segment.Open(ctx, &objstore.Object{Store: w.mem, Key: key}, seg.Size, segment.Expect{
 			Identity: &segment.Identity{Cluster: testCluster, Shard: testShard, Epoch: seg.Epoch, Sequence: seg.Object}, FooterCRC: seg.FooterCRC,
 		})
 		if err == nil {

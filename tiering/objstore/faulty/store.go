@@ -276,7 +276,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.d.fault == ResetBody || b.d.fault == TruncateBody {
 		if b.pos >= b.at {
 			if b.d.fault == ResetBody {
-				return 0, injected(objstore.ErrTransient, b.d.fault, b.what)
+				return 0, fmt.Errorf("%w: %w", injected(objstore.ErrTransient, b.d.fault, b.what), io.ErrUnexpectedEOF) // as the readers of remote stores
 			}
 			return 0, io.EOF
 		}
