@@ -34,15 +34,16 @@ func (c *Catalog) scanRecent(ctx context.Context, seg *metadata.Segment, noEnd b
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("scan segment %s: %w: %s", ObjectKey(c.cfg.Shard, e.Epoch, e.Object, metadata.KindSegment), ErrMismatch, fmt.Sprintf(format, args...))
 	}
+	src := c.SegmentSource(e)
 	out := newRecent(*seg, 0)
 	var messages, raw uint64
 	ended := false
-	for b, err := range segment.Scan(ctx, c.SegmentSource(e), e.Size, &id) {
+	for b, err := range segment.Scan(ctx, src, e.Size, &id) {
 		if err != nil {
 			return Recent{}, bad("%v", err)
 		}
 		if b.Count == 0 && noEnd && !ended { // the end of the blocks
-			like, err := c.likeBlock(ctx, e, b.Pos)
+			like, err := segment.LikeBlock(ctx, src, b.Pos)
 			if err != nil {
 				return Recent{}, err
 			}
@@ -73,20 +74,4 @@ func (c *Catalog) scanRecent(ctx context.Context, seg *metadata.Segment, noEnd b
 		return Recent{}, bad("%d messages of %d bytes in %d queues, not %d, %d, %d", messages, raw, len(out.Runs), seg.Messages, seg.RawBytes, seg.Queues)
 	}
 	return out, nil
-}
-
-// likeBlock reports whether what stands at a position may be a block with a damaged header: half of its magic is right.
-func (c *Catalog) likeBlock(ctx context.Context, e manifest.Entry, pos int64) (bool, error) {
-	const magic = "VBLK"
-	b, err := c.SegmentSource(e).Get(ctx, pos, len(magic))
-	if err != nil {
-		return false, err
-	}
-	same := 0
-	for i := range b {
-		if b[i] == magic[i] {
-			same++
-		}
-	}
-	return same >= len(magic)/2, nil
 }

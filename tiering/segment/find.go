@@ -168,7 +168,7 @@ func (r *Reader) nextRun(ctx context.Context, at int, before *run) (run, error) 
 	if err != nil {
 		return run{}, err
 	}
-	if !found || next.flags&runContinued == 0 || next.base != before.base || next.pos != before.pos || next.number != before.number || next.info != withTopic(before, &next) {
+	if !found || next.flags&runContinued == 0 || !next.continues(before) {
 		return run{}, before.page.corrupt("queue %d goes on at offset %d, which the next page does not say", o, before.base)
 	}
 	return next, nil

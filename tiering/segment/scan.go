@@ -172,3 +172,18 @@ func (s *scanner) resync(ctx context.Context, pos int64) (int64, error) {
 	}
 	return s.end, nil
 }
+
+// LikeBlock reports whether what stands at pos may be a block with a damaged header: half of its magic is right.
+func LikeBlock(ctx context.Context, src Source, pos int64) (bool, error) {
+	b, err := src.Get(ctx, pos, len(blockMagic))
+	if err != nil {
+		return false, err
+	}
+	same := 0
+	for i := range b {
+		if b[i] == blockMagic[i] {
+			same++
+		}
+	}
+	return same >= len(blockMagic)/2, nil
+}

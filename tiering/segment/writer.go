@@ -27,12 +27,10 @@ type Config struct {
 
 // Summary is what became of a segment.
 type Summary struct {
-	Footer Footer
-	Size   int64
-	CRC    uint32 // crc32c of the whole object
-	Queues []QueueInfo
-	// Extents has an element for each of Queues.
-	Extents []Extent
+	Footer  Footer
+	Size    int64
+	CRC     uint32   // crc32c of the whole object
+	Extents []Extent // by ordinal
 }
 
 // Writer writes a segment. Queues come in ascending order of ordinals, a queue's messages and holes densely in order of offsets.
@@ -57,7 +55,6 @@ type Writer struct {
 	pages    pageBuilder
 	keys     []uint64
 	scratch  []uint32
-	infos    []QueueInfo
 	extents  []Extent
 	lastTime bool // MinStore and MaxStore are set
 	done     bool
@@ -313,7 +310,6 @@ func (w *Writer) endQueue() error {
 	if len(w.entries) > 0 {
 		info := QueueInfo{Queue: w.queue, First: w.first, End: w.next, Blocks: len(w.entries)}
 		w.pages.add(&info, w.entries)
-		w.infos = append(w.infos, info)
 		x := Extent{Ordinal: info.Ordinal, First: info.First, End: info.End}
 		for i := range w.entries {
 			x.add(&w.entries[i])
@@ -334,7 +330,7 @@ func (w *Writer) Finish() (Summary, error) {
 		return Summary{}, w.fail(err)
 	}
 	w.err, w.done = invalid("the segment is finished"), true
-	return Summary{Footer: w.foot, Size: w.pos, CRC: w.crc, Queues: w.infos, Extents: w.extents}, nil
+	return Summary{Footer: w.foot, Size: w.pos, CRC: w.crc, Extents: w.extents}, nil
 }
 
 func (w *Writer) finish() error {
