@@ -73,7 +73,7 @@ func convert(r *wal.Record, rec *seal.Record) error {
 		p := &r.Parts[i]
 		switch {
 		case p.Kind == wal.PartBatch && p.Codec == codecMessages:
-			rec.Batches = append(rec.Batches, seal.Batch{Ordinal: p.Queue, Base: p.Base, Count: p.Count, Messages: p.Payload, MaxStore: p.MaxStoreTime})
+			rec.Batches = append(rec.Batches, seal.Batch{Ordinal: p.Queue, Base: p.Base, Count: p.Count, Messages: p.Payload})
 		case p.Kind == wal.PartOperation && p.Codec == opCursor:
 			rec.Cursors = append(rec.Cursors, metadata.QueueCursor{Ordinal: p.Queue, Offset: p.Base})
 		case p.Kind == wal.PartOperation && p.Codec == opHole && len(p.Payload) == 8:

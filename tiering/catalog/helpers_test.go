@@ -108,11 +108,8 @@ func (s *store) segment(level uint8, firstLSN, endLSN uint64, parts []part, curs
 		s.tb.Fatal(err)
 	}
 	s.put(object, metadata.KindSegment, out.Bytes())
-	f := &sum.Footer
-	seg := metadata.Segment{
-		Object: object, Epoch: 1, Level: level, Size: sum.Size, FooterCRC: f.CRC, FirstLSN: firstLSN, EndLSN: endLSN, MinStore: f.MinStore, MaxStore: f.MaxStore,
-		Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues, Cursors: cursors,
-	}
+	seg := SegmentOf(&sum.Footer, sum.Size)
+	seg.Cursors = cursors
 	s.state.Segments = append(s.state.Segments, seg)
 	return seg, sum
 }

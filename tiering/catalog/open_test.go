@@ -78,9 +78,9 @@ func TestOpen(t *testing.T) {
 			if again != r {
 				t.Error("the reader is not kept")
 			}
-			runs, stores, err := RunsOf(t.Context(), r)
-			if err != nil || len(runs) != 2 || runs[1].Ordinal != 500 || stores[500] != entry.MaxStore {
-				t.Errorf("%+v, %v, %v", runs, stores, err)
+			rec, err := NewRecent(t.Context(), metadata.Segment{}, r)
+			if err != nil || len(rec.Runs) != 2 || rec.Runs[1].Ordinal != 500 || rec.LastStores[1] != entry.MaxStore {
+				t.Errorf("%+v, %v", rec, err)
 			}
 		}
 	}

@@ -18,8 +18,8 @@ type Recent struct {
 	LastStores []int64
 }
 
-// lastStore returns the highest store time of a run, or a later time.
-func (r *Recent) lastStore(i int) int64 {
+// LastStore returns the highest store time of a run, or a later time.
+func (r *Recent) LastStore(i int) int64 {
 	if i < len(r.LastStores) {
 		return r.LastStores[i]
 	}
@@ -66,19 +66,12 @@ func NewRecent(ctx context.Context, seg metadata.Segment, r *segment.Reader) (Re
 	return out, nil
 }
 
-// RunsOf returns what a segment has of each queue, by ordinal, and the highest store times of those that do not have holes only.
-func RunsOf(ctx context.Context, r *segment.Reader) ([]manifest.Run, map[uint32]int64, error) {
-	rec, err := NewRecent(ctx, metadata.Segment{}, r)
-	if err != nil {
-		return nil, nil, err
+// SegmentOf returns a segment of size bytes as etcd lists it, by what its footer says. It has no cursors.
+func SegmentOf(f *segment.Footer, size int64) metadata.Segment {
+	return metadata.Segment{
+		Object: f.Sequence, Epoch: f.Epoch, Level: f.Level, Size: size, FooterCRC: f.CRC, FirstLSN: f.FirstLSN, EndLSN: f.EndLSN,
+		MinStore: f.MinStore, MaxStore: f.MaxStore, Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues,
 	}
-	stores := make(map[uint32]int64, len(rec.Runs))
-	for i, ms := range rec.LastStores {
-		if ms != 0 {
-			stores[rec.Runs[i].Ordinal] = ms
-		}
-	}
-	return rec.Runs, stores, nil
 }
 
 // EntryOf returns a segment as the manifest lists it.

@@ -113,7 +113,7 @@ func (c *Catalog) build(root *manifest.Root, recents []Recent, before *table) *t
 
 func (b *builder) take(seg *Recent) {
 	for i := range seg.Runs {
-		if r := b.row(seg.Runs[i].Ordinal); r != nil && r.take(&seg.Runs[i], seg.lastStore(i)) {
+		if r := b.row(seg.Runs[i].Ordinal); r != nil && r.take(&seg.Runs[i], seg.LastStore(i)) {
 			b.overlap(&seg.Runs[i], seg.Object)
 		}
 	}
@@ -153,7 +153,7 @@ func (c *Catalog) added(t *table, seg *Recent) *table {
 	slices.Sort(ordinals)
 	return t.with(slices.Compact(ordinals), func(r *row) bool {
 		r.trim = max(r.trim, c.trims[r.Ordinal])
-		if i, ok := runs[r.Ordinal]; ok && r.take(&seg.Runs[i], seg.lastStore(i)) {
+		if i, ok := runs[r.Ordinal]; ok && r.take(&seg.Runs[i], seg.LastStore(i)) {
 			c.reportOverlap(&seg.Runs[i], seg.Object)
 		}
 		if cursor, ok := cursors[r.Ordinal]; ok {

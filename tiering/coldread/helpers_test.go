@@ -16,7 +16,6 @@ import (
 	"testing"
 
 	"github.com/varvemq/varve/internal/message"
-	"github.com/varvemq/varve/metadata"
 	"github.com/varvemq/varve/tiering/catalog"
 	"github.com/varvemq/varve/tiering/manifest"
 	"github.com/varvemq/varve/tiering/objstore"
@@ -175,11 +174,7 @@ func (w *world) write(level uint8, first, end uint64, runs []manifest.Run) liste
 	if err := objstore.PutBytes(context.WithoutCancel(w.tb.Context()), w.bucket, key, buf.Bytes(), objstore.PutOptions{IfNoneMatch: true}); err != nil {
 		w.tb.Fatal(err)
 	}
-	f := &sum.Footer
-	rec := catalog.RecentOf(metadata.Segment{
-		Object: object, Epoch: 1, Level: level, Size: sum.Size, FooterCRC: f.CRC, FirstLSN: first, EndLSN: end, MinStore: f.MinStore, MaxStore: f.MaxStore, Messages: f.Messages,
-		RawBytes: f.RawBytes, Queues: f.Queues,
-	}, &sum)
+	rec := catalog.RecentOf(catalog.SegmentOf(&sum.Footer, sum.Size), &sum)
 	return listed{Entry: catalog.EntryOf(&rec.Segment), runs: runs, rec: rec}
 }
 

@@ -128,10 +128,7 @@ func putSegment(tb testing.TB, bucket objstore.Store, b []byte, s *segment.Summa
 	if err := objstore.PutBytes(tb.Context(), bucket, key, b, objstore.PutOptions{IfNoneMatch: true}); err != nil {
 		tb.Fatal(err)
 	}
-	return metadata.Segment{
-		Object: f.Sequence, Epoch: f.Epoch, Level: f.Level, Size: s.Size, FooterCRC: f.CRC, FirstLSN: f.FirstLSN, EndLSN: f.EndLSN, MinStore: f.MinStore,
-		MaxStore: f.MaxStore, Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues,
-	}
+	return catalog.SegmentOf(f, s.Size)
 }
 
 // counting counts requests.

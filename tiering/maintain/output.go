@@ -10,6 +10,7 @@ import (
 
 	"github.com/varvemq/varve/internal/vfs"
 	"github.com/varvemq/varve/metadata"
+	"github.com/varvemq/varve/tiering/catalog"
 	"github.com/varvemq/varve/tiering/manifest"
 	"github.com/varvemq/varve/tiering/segment"
 )
@@ -74,11 +75,7 @@ func (o *output) verify(ctx context.Context) ([]manifest.Run, error) {
 
 // segment returns what etcd lists of the output.
 func (o *output) segment() metadata.Segment {
-	f := &o.summary.Footer
-	return metadata.Segment{
-		Object: o.upload.Object, Epoch: o.upload.Epoch, Level: f.Level, Size: o.summary.Size, FooterCRC: f.CRC, FirstLSN: f.FirstLSN, EndLSN: f.EndLSN,
-		MinStore: f.MinStore, MaxStore: f.MaxStore, Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues,
-	}
+	return catalog.SegmentOf(&o.summary.Footer, o.summary.Size)
 }
 
 // queueRanges returns the offsets of each queue of a segment.

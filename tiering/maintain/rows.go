@@ -45,11 +45,7 @@ func (r rows) roll(seg *catalog.Recent, dead func(uint32) bool) {
 		}
 		row.End = max(row.End, run.End)
 		row.Bytes += run.Bytes
-		last := seg.MaxStore
-		if seg.LastStores != nil {
-			last = seg.LastStores[i]
-		}
-		row.LastStore = max(row.LastStore, last)
+		row.LastStore = max(row.LastStore, seg.LastStore(i))
 	}
 	for _, c := range seg.Cursors {
 		if !dead(c.Ordinal) {

@@ -231,12 +231,8 @@ func (w *world) commit(t *testing.T, up metadata.Upload, queues ...queueOf) meta
 	head := w.state(t).Head
 	b, sum, ids := w.build(t, up, head, queues...)
 	w.put(t, catalog.ObjectKey(testShard, up.Epoch, up.Object, metadata.KindSegment), b)
-	f := sum.Footer
-	seg := metadata.Segment{
-		Object: up.Object, Epoch: up.Epoch, Size: int64(len(b)), FooterCRC: f.CRC, FirstLSN: f.FirstLSN, EndLSN: f.EndLSN, MinStore: f.MinStore, MaxStore: f.MaxStore,
-		Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues,
-	}
-	next := metadata.SealHead{LSN: seg.EndLSN, WALUUID: "wal-1", Position: 100 * seg.EndLSN, Epoch: up.Epoch, FooterCRC: f.CRC, Object: up.Object}
+	seg := catalog.SegmentOf(&sum.Footer, int64(len(b)))
+	next := metadata.SealHead{LSN: seg.EndLSN, WALUUID: "wal-1", Position: 100 * seg.EndLSN, Epoch: up.Epoch, FooterCRC: seg.FooterCRC, Object: up.Object}
 	if _, err := w.own.CommitSegment(t.Context(), seg, next); err != nil {
 		t.Fatal(err)
 	}

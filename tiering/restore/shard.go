@@ -286,10 +286,7 @@ func (r *restorer) chain(ctx context.Context, head metadata.SealHead, found []ob
 			return nil
 		}
 		f := next.reader.Footer()
-		seg := metadata.Segment{
-			Object: next.number, Epoch: next.epoch, Size: next.size, FooterCRC: f.CRC, FirstLSN: f.FirstLSN, EndLSN: f.EndLSN,
-			MinStore: f.MinStore, MaxStore: f.MaxStore, Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues,
-		}
+		seg := catalog.SegmentOf(&f, next.size)
 		var err error
 		if head, err = r.store.RestoreSegment(ctx, out.Shard, seg, f.Previous); err != nil {
 			return err

@@ -32,7 +32,7 @@ type queue struct {
 // cut is what a segment is made of: the records [first, end), which end at position pos. It refers to the log's bytes.
 type cut struct {
 	first, end uint64 // LSNs; first is the committed one, behind which there may be a gap
-	epoch      uint32 // of the last record
+	epoch      uint32 // of the last record, or of the one before the cut
 	pos        uint64
 	records    int
 	bytes      int64 // of the records in the log
@@ -46,11 +46,10 @@ type cut struct {
 type gatherer struct {
 	cut
 
-	topics   Topics
-	limit    int64
-	max      uint64 // own epoch
-	gapAbove uint32 // a gap is right if the record behind it has a higher epoch than this
-	skip     bool   // pass over records that are sealed already
+	topics Topics
+	limit  int64
+	max    uint64 // own epoch
+	skip   bool   // pass over records that are sealed already
 }
 
 // take is a Source's fn.
@@ -79,7 +78,7 @@ func (g *gatherer) take(r *Record) (bool, error) {
 			g.cursors[c.Ordinal] = c.Offset
 		}
 	}
-	g.end, g.epoch, g.gapAbove, g.pos = r.LSN+1, r.Epoch, r.Epoch, r.End
+	g.end, g.epoch, g.pos = r.LSN+1, r.Epoch, r.End
 	g.records++
 	g.bytes += size
 	g.full = g.bytes >= g.limit
@@ -91,9 +90,9 @@ func (g *gatherer) check(r *Record) error {
 	switch {
 	case r.LSN < g.end || r.LSN == 1<<64-1:
 		return disorder("LSN %d at position %d, where %d is next", r.LSN, r.Pos, g.end)
-	case r.LSN > g.end && r.Epoch <= g.gapAbove:
+	case r.LSN > g.end && r.Epoch <= g.epoch: // a gap is right only where a higher epoch has begun
 		return disorder("LSN %d of epoch %d at position %d, where %d is next: LSNs [%d, %d) are missing, and no higher epoch than %d has begun",
-			r.LSN, r.Epoch, r.Pos, g.end, g.end, r.LSN, g.gapAbove)
+			r.LSN, r.Epoch, r.Pos, g.end, g.end, r.LSN, g.epoch)
 	case g.records > 0 && (r.Epoch < g.epoch || r.Pos < g.pos):
 		return disorder("LSN %d at position %d is of epoch %d, the record before it at [, %d) of epoch %d", r.LSN, r.Pos, r.Epoch, g.pos, g.epoch)
 	case uint64(r.Epoch) > g.max:

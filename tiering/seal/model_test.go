@@ -234,7 +234,6 @@ func (q *modelQueue) batch(tb testing.TB, rng *rand.Rand, count, body int) Batch
 		for j := range f.Body {
 			f.Body[j] = byte(rng.IntN(1 + rng.IntN(256)))
 		}
-		b.MaxStore = max(b.MaxStore, f.StoreTimestamp)
 		b.Messages = message.Append(b.Messages, &f)
 		q.next++
 	}

@@ -23,7 +23,6 @@ type Batch struct {
 	Base     uint64 // offset of the first
 	Count    uint32
 	Messages []byte // concatenated, in RocketMQ's stored layout; immutable, and may be kept
-	MaxStore int64  // highest store time, unix ms
 }
 
 // Hole is a run of offsets that are lost.

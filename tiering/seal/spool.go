@@ -21,7 +21,7 @@ type spool struct {
 	file vfs.File
 	name string
 	buf  *bufio.Writer
-	size int64
+	size int64 // written, perhaps into buf only
 	// unreadable is set when the file could not be read, which may be in a goroutine of an object store.
 	unreadable atomic.Bool
 }
@@ -47,23 +47,13 @@ func createSpool(fs vfs.FS, name string) (*spool, error) {
 	if err != nil {
 		return nil, &diskError{err}
 	}
-	s := &spool{fs: fs, file: f, name: name}
-	s.buf = bufio.NewWriterSize(appendFile{s}, spoolBuffer)
-	return s, nil
-}
-
-// appendFile writes at the end of a spool file.
-type appendFile struct{ s *spool }
-
-func (a appendFile) Write(b []byte) (int, error) {
-	n, err := a.s.file.WriteAt(b, a.s.size)
-	a.s.size += int64(n)
-	return n, err
+	return &spool{fs: fs, file: f, name: name, buf: bufio.NewWriterSize(io.NewOffsetWriter(f, 0), spoolBuffer)}, nil
 }
 
 // Write implements io.Writer. Its errors are *diskError.
 func (s *spool) Write(b []byte) (int, error) {
 	n, err := s.buf.Write(b)
+	s.size += int64(n)
 	if err != nil {
 		err = &diskError{err}
 	}
@@ -84,21 +74,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // verify reads the file and compares it with what was written.
 func (s *spool) verify(size int64, crc uint32) error {
-	buf := make([]byte, min(size, spoolBuffer))
-	var got uint32
-	var n int64
-	for r := io.NewSectionReader(s.file, 0, size); ; {
-		k, err := r.Read(buf)
-		got = crc32.Update(got, castagnoli, buf[:k])
-		n += int64(k)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return &diskError{err}
-		}
+	sum := crc32.New(castagnoli)
+	n, err := io.CopyBuffer(sum, io.NewSectionReader(s.file, 0, size), make([]byte, min(size, spoolBuffer)))
+	if err != nil {
+		return &diskError{err}
 	}
-	if n != size || s.size != size || got != crc {
+	if got := sum.Sum32(); n != size || s.size != size || got != crc {
 		return &diskError{fmt.Errorf("%s has %d bytes, crc %08x; written were %d, crc %08x", s.name, n, got, size, crc)}
 	}
 	return nil

@@ -165,8 +165,8 @@ func (s *Sealer) cut(ctx context.Context, at tail) (*cut, uint64, error) {
 	to := s.cfg.Source.Durable()
 	s.observe(to)
 	g := gatherer{
-		cut: cut{first: at.lsn, end: at.lsn, queues: map[uint32]queue{}, cursors: map[uint32]uint64{}}, topics: s.cfg.Topics,
-		limit: s.cfg.Bytes, max: s.cfg.Own.Epoch(), gapAbove: at.epoch, skip: at.skip,
+		cut: cut{first: at.lsn, end: at.lsn, epoch: at.epoch, queues: map[uint32]queue{}, cursors: map[uint32]uint64{}}, topics: s.cfg.Topics,
+		limit: s.cfg.Bytes, max: s.cfg.Own.Epoch(), skip: at.skip,
 	}
 	if at.pos < to {
 		if err := s.cfg.Source.Scan(ctx, at.pos, to, g.take); err != nil {
@@ -224,10 +224,8 @@ func (s *Sealer) write(w *work) error {
 	}
 	f := &sum.Footer
 	w.spool, w.sum = sp, sum
-	w.seg = metadata.Segment{
-		Object: object, Epoch: epoch, Size: sum.Size, FooterCRC: f.CRC, FirstLSN: c.first, EndLSN: c.end, MinStore: f.MinStore, MaxStore: f.MaxStore,
-		Messages: f.Messages, RawBytes: f.RawBytes, Queues: f.Queues, Cursors: c.sortedCursors(),
-	}
+	w.seg = catalog.SegmentOf(f, sum.Size)
+	w.seg.Cursors = c.sortedCursors()
 	w.head = metadata.SealHead{LSN: c.end, WALUUID: s.wal, Position: c.pos, Epoch: epoch, FooterCRC: f.CRC, Object: object}
 	c.pieces, c.queues, c.cursors = nil, nil, nil // the log's memory is not held while the bucket is away
 	return nil
